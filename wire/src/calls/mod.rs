@@ -1,0 +1,43 @@
+//! The commands, by area. Paths and member names are ZStack's wherever ZStack has them; what is ours
+//! alone says so. Members are camelCase on the wire; unknown ones are ignored, absent ones take their
+//! defaults, nulls are never sent.
+
+pub mod console;
+pub mod dhcp;
+pub mod host;
+pub mod imagestore;
+pub mod localstorage;
+pub mod network;
+pub mod vm;
+
+use serde::{Deserialize, Serialize};
+
+/// A reply without members of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// `call!(Type, "/path", Async, Acts, Reply)`: declares that `Type` is the command at `/path`.
+macro_rules! call {
+    ($command:ty, $path:literal, $mode:ident, $effect:ident, $reply:ty) => {
+        impl $crate::Call for $command {
+            const PATH: &'static str = $path;
+            const MODE: $crate::Mode = $crate::Mode::$mode;
+            const EFFECT: $crate::Effect = $crate::Effect::$effect;
+            type Reply = $reply;
+        }
+    };
+}
+pub(crate) use call;
+
+/// `message! { /// docs  Name { field: Type, … } }`: a camelCase struct whose absent members default.
+macro_rules! message {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? })*) => {
+        $(
+            $(#[$meta])*
+            #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+            #[serde(rename_all = "camelCase", default)]
+            pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
+        )*
+    };
+}
+pub(crate) use message;
