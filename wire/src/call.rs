@@ -1,6 +1,7 @@
 //! What a call is, whoever makes it: its path, its nature, its answer, and what may accompany it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,27 +58,49 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
 
 /// Names one task. 32 lower-case hex digits on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TaskId(String);
+#[serde(try_from = "String", into = "String")]
+pub struct TaskId(Arc<str>);
 
 impl TaskId {
     pub fn random() -> Self {
-        TaskId(Uuid::new_v4().simple().to_string())
+        TaskId::from(Uuid::new_v4())
     }
 
     /// The id of what `parts` describe: the same parts give the same id on every machine, for ever.
     pub fn derived(parts: &[&str]) -> Self {
         const SPACE: Uuid = Uuid::from_u128(0x6375_6d75_6c65_7420_7461_736b_2069_6473);
-        TaskId(Uuid::new_v5(&SPACE, parts.join("\u{1f}").as_bytes()).simple().to_string())
+        TaskId::from(Uuid::new_v5(&SPACE, parts.join("\u{1f}").as_bytes()))
     }
 
     /// Takes any non-empty printable text of at most 64 characters, as ZStack's peers do.
     pub fn parse(text: &str) -> Option<Self> {
         let sound = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
-        sound.then(|| TaskId(text.to_owned()))
+        sound.then(|| TaskId(text.into()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Uuid> for TaskId {
+    fn from(uuid: Uuid) -> Self {
+        let mut digits = Uuid::encode_buffer();
+        TaskId((*uuid.simple().encode_lower(&mut digits)).into())
+    }
+}
+
+impl TryFrom<String> for TaskId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        TaskId::parse(&text).ok_or_else(|| format!("{text:?} is not a task id"))
+    }
+}
+
+impl From<TaskId> for String {
+    fn from(id: TaskId) -> String {
+        id.as_str().to_owned()
     }
 }
 

@@ -12,6 +12,7 @@
 //! Both halves stand here: [`agent`] serves calls, [`caller`] makes them.
 
 pub mod agent;
+mod backoff;
 pub mod call;
 pub mod caller;
 pub mod calls;

@@ -33,6 +33,8 @@ message! {
         nics: Vec<Nic>,
         /// `vnc`, `spice` or `vncAndSpice`; only VNC is served.
         console_mode: String,
+        /// Allows CPUs and memory to be plugged in later, up to `max_vcpu_num` and `max_memory`.
+        use_numa: bool,
         video_type: String,
         /// `utc` or `localtime`.
         clock: String,

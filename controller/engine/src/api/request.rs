@@ -1,0 +1,87 @@
+//! Reads a request: parameters from the path, the body and the URL become one JSON object.
+
+use axum::extract::RawPathParams;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::{Result, codes};
+
+/// The members that a body may have beside the one that holds the parameters.
+const BESIDE: &[&str] = &["systemTags", "userTags"];
+
+/// Reads parameters into a call's struct; says which parameter is wrong and why.
+pub(super) fn read<A: DeserializeOwned>(api: &str, params: Value) -> Result<A> {
+    serde_path_to_error::deserialize(params).map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { String::new() } else { format!(" at \"{path}\"") };
+        codes::INVALID_ARGUMENT.because(format!("{api}{place}: {}", error.inner()))
+    })
+}
+
+/// The body as JSON; an empty one is an empty object.
+pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| codes::INVALID_ARGUMENT.because(format!("the body is not JSON: {e}")))?;
+    match value {
+        Value::Object(members) => Ok(members),
+        _ => Err(codes::INVALID_ARGUMENT.because("the body must be a JSON object")),
+    }
+}
+
+/// All parameters of a call: those of the URL, the body's and the path's, the later ones winning.
+pub(super) fn params(
+    path: &RawPathParams,
+    url: &[(String, String)],
+    key: Option<&str>,
+    body: Map<String, Value>,
+) -> Result<Value> {
+    let mut params = Map::new();
+    for (name, value) in url {
+        add(&mut params, name, value);
+    }
+    params.extend(members(key, body)?);
+    for (name, value) in path {
+        params.insert(name.to_owned(), value.into());
+    }
+    params.retain(|_, value| !value.is_null());
+    Ok(Value::Object(params))
+}
+
+fn members(key: Option<&str>, mut body: Map<String, Value>) -> Result<Map<String, Value>> {
+    let inner = key.and_then(|key| body.remove(key));
+    for (name, value) in &body {
+        let beside = BESIDE.contains(&name.as_str());
+        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        match (beside, empty) {
+            (true, true) => {}
+            (true, false) => {
+                return Err(codes::UNIMPLEMENTED.because(format!("\"{name}\": tags are not supported yet")));
+            }
+            (false, _) => {
+                let expected = key.unwrap_or("nothing");
+                return Err(codes::INVALID_ARGUMENT
+                    .because(format!("\"{name}\" does not belong in the body; it takes \"{expected}\"")));
+            }
+        }
+    }
+    match inner {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(members)) => Ok(members),
+        Some(_) => Err(codes::INVALID_ARGUMENT
+            .because(format!("\"{}\" must be a JSON object", key.unwrap_or_default()))),
+    }
+}
+
+/// A name that comes twice is a list.
+fn add(params: &mut Map<String, Value>, name: &str, value: &str) {
+    match params.get_mut(name) {
+        None => {
+            params.insert(name.to_owned(), value.into());
+        }
+        Some(Value::Array(list)) => list.push(value.into()),
+        Some(one) => *one = Value::Array(vec![one.take(), value.into()]),
+    }
+}

@@ -1,0 +1,117 @@
+//! Errors as the API tells them: ZStack's ErrorCode shape, one table of codes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub type Result<T, E = ErrorCode> = std::result::Result<T, E>;
+
+/// Why something was refused or failed. `details` is the sentence for the person; `code` is for programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ErrorCode(Box<Body>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Body {
+    code: String,
+    description: String,
+    details: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<ErrorCode>,
+}
+
+/// One row of the table: a code and what it means in general.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str, pub &'static str);
+
+/// The codes of the engine. Each has a page in `docs/errors.md`.
+pub mod codes {
+    use super::Code;
+
+    pub const INTERNAL: Code = Code("SYS.1000", "an internal error");
+    pub const TIMEOUT: Code = Code("SYS.1001", "the operation took too long");
+    pub const NOT_FOUND: Code = Code("SYS.1003", "the resource does not exist");
+    pub const STATE: Code = Code("SYS.1005", "the resource's state does not allow this");
+    pub const OPERATION: Code = Code("SYS.1006", "the operation failed");
+    pub const INVALID_ARGUMENT: Code = Code("SYS.1007", "an argument is not valid");
+    pub const UNKNOWN_MESSAGE: Code = Code("SYS.1008", "there is no such API");
+    pub const UNIMPLEMENTED: Code = Code("SYS.1014", "not implemented");
+    pub const HTTP: Code = Code("SYS.1015", "an agent refused the request");
+    pub const IO: Code = Code("SYS.1016", "an agent does not answer");
+    /// Ours: another operation owns the resource.
+    pub const BUSY: Code = Code("SYS.2001", "another operation is working on the resource");
+    /// Ours: this controller no longer owns the work; never seen by a client.
+    pub const LOST: Code = Code("SYS.2002", "another controller owns this work");
+
+    pub const ALL: &[Code] = &[
+        INTERNAL,
+        TIMEOUT,
+        NOT_FOUND,
+        STATE,
+        OPERATION,
+        INVALID_ARGUMENT,
+        UNKNOWN_MESSAGE,
+        UNIMPLEMENTED,
+        HTTP,
+        IO,
+        BUSY,
+        LOST,
+    ];
+}
+
+impl Code {
+    /// This error, with the sentence that names the thing and the way out.
+    pub fn because(self, details: impl Into<String>) -> ErrorCode {
+        ErrorCode(Box::new(Body {
+            code: self.0.to_owned(),
+            description: self.1.to_owned(),
+            details: details.into(),
+            cause: None,
+        }))
+    }
+}
+
+impl ErrorCode {
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    pub fn details(&self) -> &str {
+        &self.0.details
+    }
+
+    pub fn is(&self, code: Code) -> bool {
+        self.0.code == code.0
+    }
+
+    #[must_use]
+    pub fn caused_by(mut self, cause: ErrorCode) -> Self {
+        self.0.cause = Some(cause);
+        self
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code, self.0.details)?;
+        match &self.0.cause {
+            Some(cause) => write!(f, " (because {cause})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ErrorCode {}
+
+impl From<sqlx::Error> for ErrorCode {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::error!(%error, "database");
+        codes::INTERNAL.because(format!("the metadata database failed: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for ErrorCode {
+    fn from(error: serde_json::Error) -> Self {
+        codes::INTERNAL.because(format!("unreadable JSON: {error}"))
+    }
+}

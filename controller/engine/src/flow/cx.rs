@@ -1,0 +1,107 @@
+//! What an act step works with: agents, sub-flows, reading.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use wire::caller::CallError;
+use wire::{Call, Fence, TaskId};
+
+use super::store::Guard;
+use super::{Flow, FlowView, Start, run};
+use crate::db::Tx;
+use crate::engine::Engine;
+use crate::error::{ErrorCode, Result, codes};
+use crate::id::{Any, Id, Stamp};
+
+/// Where an agent is, and what people call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// `http://10.0.0.1:7070`
+    pub url: String,
+    /// `the kvm-agent of host "hv1"`
+    pub name: String,
+}
+
+/// One step of one flow at work.
+pub struct Cx {
+    pub(super) engine: Engine,
+    pub(super) flow: Id<FlowView>,
+    pub(super) step: &'static str,
+    pub(super) direction: &'static str,
+    pub(super) resource: Id<Any>,
+    pub(super) generation: i64,
+    pub(super) epoch: Arc<AtomicI64>,
+    pub(super) limit: Duration,
+}
+
+impl Cx {
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub async fn read(&self) -> Result<Tx> {
+        self.engine.db().read().await
+    }
+
+    /// Has the agent carry out `command` and waits for its outcome. Repeating the step repeats nothing.
+    pub async fn call<C: Call>(&self, agent: &Agent, command: &C) -> Result<C::Reply> {
+        let body = serde_json::to_string(command)?;
+        let parts = [&self.flow.to_string(), self.step, self.direction, &agent.url, C::PATH, &body];
+        let task = TaskId::derived(&parts);
+        let deadline = Instant::now() + self.limit;
+        loop {
+            let fence = self.fence();
+            let caller = self.engine.caller();
+            match caller.call(&agent.url, &task, Some(&fence), deadline, command).await {
+                Ok(reply) => return Ok(reply),
+                Err(CallError::Stale(_)) => self.renew().await?,
+                Err(error) => return Err(explain(agent, C::PATH, error)),
+            }
+        }
+    }
+
+    /// Runs `flow` to its end as a part of this step; the same `label` is the same sub-flow.
+    pub async fn sub<F: Flow>(&self, label: &str, flow: F) -> Result<Value> {
+        let id = Id::derived(&[&self.flow.to_string(), self.step, self.direction, label]);
+        Box::pin(run(&self.engine, flow, Start { id, job: None })).await
+    }
+
+    fn fence(&self) -> Fence {
+        Fence {
+            resource: self.resource.to_string(),
+            generation: self.generation.unsigned_abs(),
+            epoch: self.epoch.load(Ordering::SeqCst).unsigned_abs(),
+            deadline: Some(Stamp::now().plus(self.limit).millis()),
+        }
+    }
+
+    /// "Stale" is not a failure: prove ownership again and go on, or stop with [`codes::LOST`].
+    async fn renew(&self) -> Result<()> {
+        let guard = Guard {
+            flow: self.flow,
+            node: self.engine.node(),
+            epoch: self.epoch.load(Ordering::SeqCst),
+        };
+        let fresh = self.engine.db().write(move |tx| Box::pin(guard.renew(tx))).await?;
+        self.epoch.store(fresh, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// An agent's failure as the API tells it.
+pub(crate) fn explain(agent: &Agent, path: &str, error: CallError) -> ErrorCode {
+    let code = match &error {
+        CallError::Failed(_) => codes::OPERATION,
+        CallError::Refused { .. } => codes::HTTP,
+        CallError::Expired(_) | CallError::Unknown { .. } => codes::TIMEOUT,
+        _ => codes::IO,
+    };
+    let details = match error {
+        CallError::Failed(fault) => format!("{}: {}", agent.name, fault.error),
+        other => format!("{} at {} ({path}): {other}", agent.name, agent.url),
+    };
+    code.because(details)
+}

@@ -1,0 +1,178 @@
+//! What a resource looks like to a client: the columns of its row, camelCase, plus what belongs to it.
+
+use std::future::Future;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::db::{Row, Tx};
+use crate::{Id, Result, Stamp};
+
+/// What a column holds, for comparing it with a query's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Int,
+    Bool,
+    Moment,
+}
+
+/// One column of an inventory.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// snake_case: the column; the reply's member is the same in camelCase.
+    pub column: &'static str,
+    pub kind: Kind,
+}
+
+/// A resource as the API shows it. Made by [`inventory!`](crate::inventory!).
+pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
+    const TABLE: &'static str;
+    const FIELDS: &'static [Field];
+
+    /// Adds the members that are no columns (`attachedClusterUuids`, `vmNics`, …) to one page of rows.
+    fn fill(_tx: &mut Tx, _page: &mut [Map<String, Value>]) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// The kind of column that a Rust type reads.
+pub trait Column {
+    const KIND: Kind;
+}
+
+impl Column for String {
+    const KIND: Kind = Kind::Text;
+}
+impl<T: ?Sized> Column for Id<T> {
+    const KIND: Kind = Kind::Text;
+}
+impl Column for i64 {
+    const KIND: Kind = Kind::Int;
+}
+impl Column for bool {
+    const KIND: Kind = Kind::Bool;
+}
+impl Column for Stamp {
+    const KIND: Kind = Kind::Moment;
+}
+impl<C: Column> Column for Option<C> {
+    const KIND: Kind = C::KIND;
+}
+
+/// `inventory! { /// docs  Name in "table" { column: Type, … } }`: a row type and what queries may ask of
+/// it. Add `fill` at the end and implement `Name::fill_page` for members that are no columns.
+#[macro_export]
+macro_rules! inventory {
+    ($(#[$meta:meta])* $name:ident in $table:literal { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)?) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, sqlx::FromRow, serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
+
+        impl $crate::inventory::Inventory for $name {
+            const TABLE: &'static str = $table;
+            const FIELDS: &'static [$crate::inventory::Field] = &[
+                $($crate::inventory::Field {
+                    column: $crate::inventory::unraw(stringify!($field)),
+                    kind: <$ty as $crate::inventory::Column>::KIND,
+                }),*
+            ];
+            $($crate::inventory! { @fill $fill })?
+        }
+    };
+    (@fill fill) => {
+        async fn fill(
+            tx: &mut $crate::db::Tx,
+            page: &mut [serde_json::Map<String, serde_json::Value>],
+        ) -> $crate::Result<()> {
+            Self::fill_page(tx, page).await
+        }
+    };
+}
+
+/// The columns of `I`, as a SELECT names them.
+pub(crate) fn columns<I: Inventory>() -> String {
+    I::FIELDS.iter().map(|f| f.column).collect::<Vec<_>>().join(", ")
+}
+
+/// `r#type` as `type`.
+pub const fn unraw(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
+/// `snake_case` as `camelCase`.
+pub fn camel(column: &str) -> String {
+    let mut name = String::with_capacity(column.len());
+    let mut upper = false;
+    for c in column.chars() {
+        match (c, upper) {
+            ('_', _) => upper = true,
+            (c, true) => {
+                name.push(c.to_ascii_uppercase());
+                upper = false;
+            }
+            (c, false) => name.push(c),
+        }
+    }
+    name
+}
+
+/// Rows as replies show them: complete, without nulls.
+pub async fn present<I: Inventory>(tx: &mut Tx, rows: &[I]) -> Result<Vec<Value>> {
+    let mut page = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Value::Object(mut members) = serde_json::to_value(row)? else { continue };
+        members.retain(|_, value| !value.is_null());
+        page.push(members);
+    }
+    I::fill(tx, &mut page).await?;
+    Ok(page.into_iter().map(Value::Object).collect())
+}
+
+/// Puts the list `name` of the rows that belong to each member of the page, found by `key` of the row.
+pub fn attach<R: Serialize>(
+    page: &mut [Map<String, Value>],
+    name: &str,
+    rows: impl IntoIterator<Item = (String, R)>,
+) -> Result<()> {
+    let mut lists = std::collections::HashMap::<String, Vec<Value>>::new();
+    for (key, row) in rows {
+        let mut value = serde_json::to_value(row)?;
+        if let Some(members) = value.as_object_mut() {
+            members.retain(|_, member| !member.is_null());
+        }
+        lists.entry(key).or_default().push(value);
+    }
+    for members in page {
+        let key = members.get("uuid").and_then(Value::as_str).unwrap_or_default();
+        let list = lists.remove(key).unwrap_or_default();
+        members.insert(name.to_owned(), list.into());
+    }
+    Ok(())
+}
+
+/// The uuids of a page, as [`Tx::all_of`] takes them.
+pub fn page_uuids(page: &[Map<String, Value>]) -> Vec<crate::db::Value> {
+    page.iter().filter_map(|members| members.get("uuid")?.as_str()).map(Into::into).collect()
+}
+
+/// The row of `id`; a missing one is told by its kind.
+pub async fn find<I: Inventory>(tx: &mut Tx, id: Id<impl ?Sized>) -> Result<I> {
+    let sql = format!("SELECT {} FROM {} WHERE uuid = $1", columns::<I>(), I::TABLE);
+    let rows = tx.composed::<I>(sql, crate::args![id]).await?;
+    let kind = I::TABLE.trim_end_matches("_view").replace('_', " ");
+    rows.into_iter().next().ok_or_else(|| {
+        crate::codes::NOT_FOUND.because(format!("there is no {kind} of uuid {id}; it may have been deleted"))
+    })
+}
+
+/// `{"inventory":{…}}` of the row of `id`.
+pub async fn show<I: Inventory>(tx: &mut Tx, id: Id<impl ?Sized>) -> Result<Value> {
+    let row: I = find(tx, id).await?;
+    let shown = present(tx, std::slice::from_ref(&row)).await?;
+    Ok(serde_json::json!({ "inventory": shown.into_iter().next() }))
+}

@@ -1,0 +1,23 @@
+//! What the controller is made of and that names no resource: durable flows, jobs, queues, cascades,
+//! queries, settings, events. Each room's module says what it promises.
+
+pub mod api;
+pub mod cascade;
+pub mod db;
+pub mod driver;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod flow;
+pub mod id;
+pub mod inventory;
+pub mod module;
+pub mod node;
+pub mod query;
+pub mod queue;
+pub mod setting;
+pub mod sweep;
+
+pub use engine::Engine;
+pub use error::{ErrorCode, Result, codes};
+pub use id::{Any, Id, Stamp};

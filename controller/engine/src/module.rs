@@ -1,0 +1,101 @@
+//! What a resource adds to the controller, as data: the wiring is a list of these.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::api::{Api, Ask, Entry};
+use crate::cascade::{Action, Edge, Kind};
+use crate::flow::{Flow, FlowType};
+use crate::inventory::Inventory;
+use crate::setting::AnySetting;
+use crate::sweep::Sweep;
+
+/// One resource's contribution.
+pub struct Module {
+    pub name: &'static str,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) flows: Vec<FlowType>,
+    pub(crate) kinds: Vec<&'static dyn Kind>,
+    pub(crate) edges: Vec<Edge>,
+    pub(crate) settings: Vec<AnySetting>,
+    pub(crate) sweeps: Vec<Sweep>,
+}
+
+impl Module {
+    pub fn new(name: &'static str) -> Self {
+        Module {
+            name,
+            entries: Vec::new(),
+            flows: Vec::new(),
+            kinds: Vec::new(),
+            edges: Vec::new(),
+            settings: Vec::new(),
+            sweeps: Vec::new(),
+        }
+    }
+
+    /// A call that changes something.
+    pub fn api<A: Api>(self) -> Self {
+        self.entry(Entry::job::<A>())
+    }
+
+    /// A call that is answered at once.
+    pub fn ask<A: Ask>(self) -> Self {
+        self.entry(Entry::ask::<A>())
+    }
+
+    /// `GET path` and `GET path/{uuid}` over an inventory.
+    pub fn query<I: Inventory>(self, name: &'static str, path: &'static str) -> Self {
+        self.entry(Entry::query::<I>(name, path))
+    }
+
+    pub fn flow<F: Flow>(mut self) -> Self {
+        self.flows.push(FlowType::of::<F>());
+        self
+    }
+
+    /// How the resource takes part in cascades, and under which parents.
+    pub fn cascade(mut self, kind: &'static dyn Kind, edges: &[Edge]) -> Self {
+        self.kinds.push(kind);
+        self.edges.extend_from_slice(edges);
+        self
+    }
+
+    pub fn settings(mut self, settings: &[AnySetting]) -> Self {
+        self.settings.extend_from_slice(settings);
+        self
+    }
+
+    pub fn sweep(mut self, sweep: Sweep) -> Self {
+        self.sweeps.push(sweep);
+        self
+    }
+
+    fn entry(mut self, entry: Entry) -> Self {
+        self.entries.push(Arc::new(entry));
+        self
+    }
+
+    /// For the wiring's print.
+    pub fn describe(&self) -> String {
+        let mut text = format!("{}\n", self.name);
+        for entry in &self.entries {
+            let route = entry.route;
+            let _ = writeln!(text, "  {:6} {} → {}", route.method, route.path, route.name);
+        }
+        for flow in &self.flows {
+            let _ = writeln!(text, "  flow   {} v{}: {}", flow.name, flow.version, flow.steps.join(" → "));
+        }
+        for edge in &self.edges {
+            let verb = if edge.action == Action::Delete { "deletes" } else { "stops" };
+            let _ = writeln!(text, "  edge   deleting {} {verb} {}", edge.parent, edge.child);
+        }
+        for setting in &self.settings {
+            let _ = writeln!(text, "  set    {}.{} = {}", setting.category, setting.name, setting.default);
+        }
+        for sweep in &self.sweeps {
+            let _ = writeln!(text, "  sweep  {}", sweep.name);
+        }
+        text
+    }
+}

@@ -1,0 +1,113 @@
+//! Run-time configuration (ZStack's global config): typed, with its default and help beside the code that
+//! reads it; changed by the API, effective at once.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use crate::args;
+use crate::db::Tx;
+use crate::engine::Engine;
+use crate::error::{Result, codes};
+
+const ALL: &str = "SELECT category, name, value FROM setting";
+const SET: &str = "INSERT INTO setting (category, name, value) VALUES ($1, $2, $3) \
+     ON CONFLICT (category, name) DO UPDATE SET value = excluded.value";
+
+/// One setting. The text of its default must read as a `T`.
+pub struct Setting<T> {
+    pub category: &'static str,
+    pub name: &'static str,
+    pub default: &'static str,
+    pub help: &'static str,
+    pub read: fn(&str) -> Result<T>,
+}
+
+/// A setting as lists show it, whatever its type.
+#[derive(Clone, Copy)]
+pub struct AnySetting {
+    pub category: &'static str,
+    pub name: &'static str,
+    pub default: &'static str,
+    pub help: &'static str,
+    pub check: fn(&str) -> Result<()>,
+}
+
+/// The values that differ from the defaults.
+#[derive(Default)]
+pub(crate) struct Values(RwLock<HashMap<(String, String), String>>);
+
+/// Reads a whole number within bounds.
+pub fn number<const LOW: i64, const HIGH: i64>(text: &str) -> Result<i64> {
+    let number: i64 = plain(text)?;
+    match (LOW..=HIGH).contains(&number) {
+        true => Ok(number),
+        false => Err(codes::INVALID_ARGUMENT.because(format!("{number} is not between {LOW} and {HIGH}"))),
+    }
+}
+
+/// Reads whole seconds, at least one.
+pub fn seconds(text: &str) -> Result<Duration> {
+    Ok(Duration::from_secs(number::<1, { 365 * 86_400 }>(text)?.unsigned_abs()))
+}
+
+/// Reads anything that parses.
+pub fn plain<T: FromStr<Err: Display>>(text: &str) -> Result<T> {
+    text.parse().map_err(|e| codes::INVALID_ARGUMENT.because(format!("\"{text}\": {e}")))
+}
+
+impl<T> Setting<T> {
+    /// The entry for the wiring's list: `PING.entry(|text| PING.accepts(text))`.
+    pub const fn entry(&self, check: fn(&str) -> Result<()>) -> AnySetting {
+        AnySetting {
+            category: self.category,
+            name: self.name,
+            default: self.default,
+            help: self.help,
+            check,
+        }
+    }
+
+    pub fn accepts(&self, text: &str) -> Result<()> {
+        (self.read)(text).map(|_| ())
+    }
+}
+
+impl Engine {
+    /// The setting's value now.
+    pub fn setting<T>(&self, setting: &Setting<T>) -> T {
+        let text = self.setting_text(setting.category, setting.name);
+        let value = text.and_then(|text| (setting.read)(&text).ok());
+        value.unwrap_or_else(|| (setting.read)(setting.default).expect("defaults are tested to be readable"))
+    }
+
+    /// The stored text, when it was ever changed.
+    pub fn setting_text(&self, category: &str, name: &str) -> Option<String> {
+        let values = self.values().0.read().expect("never poisoned");
+        values.get(&(category.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Changes a setting; effective when the transaction is on disk.
+    pub async fn change_setting(&self, tx: &mut Tx, category: &str, name: &str, value: &str) -> Result<()> {
+        let known = self.settings().iter().find(|s| s.category == category && s.name == name);
+        let known = known.ok_or_else(|| {
+            codes::NOT_FOUND.because(format!("there is no setting \"{name}\" in category \"{category}\""))
+        })?;
+        (known.check)(value)?;
+        tx.exec(SET, args![category, name, value]).await?;
+        let (engine, key, value) = (self.clone(), (category.to_owned(), name.to_owned()), value.to_owned());
+        tx.after_commit(move || {
+            engine.values().0.write().expect("never poisoned").insert(key, value);
+        });
+        Ok(())
+    }
+}
+
+impl Values {
+    pub(crate) async fn load(tx: &mut Tx) -> Result<Values> {
+        let rows = tx.all::<(String, String, String)>(ALL, args![]).await?;
+        Ok(Values(RwLock::new(rows.into_iter().map(|(c, n, v)| ((c, n), v)).collect())))
+    }
+}

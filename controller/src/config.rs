@@ -1,0 +1,98 @@
+//! The process's configuration: one TOML file; unknown keys are refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use engine::{Result, codes};
+use serde::Deserialize;
+
+/// What the file says. Every key has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Where the API and the agents' callbacks are served.
+    pub listen: SocketAddr,
+    /// Where the controller keeps its files.
+    pub state_dir: PathBuf,
+    pub database: Database,
+    /// What agents are told to call back; by default the address that is listened on.
+    pub callback_url: Option<String>,
+    /// The administrator's password at the first start; later ones are changed by the API.
+    pub admin_password: String,
+    pub ports: Ports,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:/path/to/file`; by default `cumulet.db` in the state directory.
+    pub url: Option<String>,
+}
+
+/// Where agents listen on their hosts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ports {
+    pub kvm_agent: u16,
+    pub storage_agent: u16,
+    pub vrouter_agent: u16,
+    pub console_proxy: u16,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            state_dir: "/var/lib/cumulet/controller".into(),
+            database: Database::default(),
+            callback_url: None,
+            admin_password: "password".into(),
+            ports: Ports::default(),
+        }
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Ports { kvm_agent: 7070, storage_agent: 7171, vrouter_agent: 7272, console_proxy: 7758 }
+    }
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Config> {
+        let wrong = |e: &dyn std::fmt::Display| {
+            codes::INVALID_ARGUMENT.because(format!("configuration {}: {e}", path.display()))
+        };
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+        toml::from_str(&text).map_err(|e| wrong(&e))
+    }
+
+    pub fn database_url(&self) -> String {
+        let file = || format!("sqlite:{}", self.state_dir.join("cumulet.db").display());
+        self.database.url.clone().unwrap_or_else(file)
+    }
+
+    /// Where agents report, given the address that is listened on.
+    pub fn callback_url(&self, address: SocketAddr) -> String {
+        let own = || format!("http://{address}/zstack/asyncrest/callback");
+        self.callback_url.clone().unwrap_or_else(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = toml::from_str::<Config>("listn = \"127.0.0.1:1\"").unwrap_err().to_string();
+        assert!(error.contains("listn"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        let config: Config = toml::from_str("").unwrap();
+        assert_eq!(config.database_url(), "sqlite:/var/lib/cumulet/controller/cumulet.db");
+        assert_eq!(config.ports.kvm_agent, 7070);
+    }
+}

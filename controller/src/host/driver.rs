@@ -1,0 +1,63 @@
+//! Hypervisors: how a host is reached and how VMs run on it.
+
+use async_trait::async_trait;
+use engine::driver::Family;
+use engine::flow::Cx;
+use engine::{Engine, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{HostInventory, kvm};
+
+/// What a host told about itself. Memory in bytes, speed in MHz.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Facts {
+    pub cpu_num: u64,
+    pub cpu_sockets: u32,
+    pub cpu_speed: u64,
+    pub total_memory: u64,
+    pub architecture: String,
+    pub os_distribution: String,
+    pub os_release: String,
+    pub os_version: String,
+    pub virt_type: String,
+}
+
+/// How a VM is wound down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopMode {
+    /// The guest is asked; when it does not, it is cut off.
+    Grace,
+    Cold,
+}
+
+/// One kind of hypervisor. Every command succeeds when what it wants is so already.
+#[async_trait]
+pub trait Hypervisor: Sync {
+    /// Introduces the controller to the host and learns what it is.
+    async fn connect(&self, cx: &Cx, host: &HostInventory) -> Result<Facts>;
+
+    /// The uuid that the host was last introduced as.
+    async fn ping(&self, engine: &Engine, host: &HostInventory) -> Result<String>;
+
+    async fn start_vm(&self, cx: &Cx, host: &HostInventory, vm: wire::calls::vm::Start) -> Result<()>;
+
+    async fn stop_vm(&self, cx: &Cx, host: &HostInventory, vm: &str, how: StopMode) -> Result<()>;
+
+    async fn reboot_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()>;
+
+    async fn pause_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()>;
+
+    async fn resume_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()>;
+
+    async fn destroy_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()>;
+}
+
+/// All of them; a new one is a file and a line here.
+pub static HYPERVISORS: Family<dyn Hypervisor> = Family { kind: "hypervisor", drivers: &[("KVM", &kvm::Kvm)] };
+
+impl HostInventory {
+    pub fn hypervisor(&self) -> Result<&'static dyn Hypervisor> {
+        HYPERVISORS.get(&self.hypervisor_type)
+    }
+}

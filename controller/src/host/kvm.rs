@@ -1,0 +1,81 @@
+//! KVM by way of the kvm-agent.
+
+use async_trait::async_trait;
+use engine::flow::{Agent, Cx};
+use engine::{Engine, Result};
+use wire::calls::{host as call, vm};
+
+use super::driver::{Facts, Hypervisor, StopMode};
+use super::{HostInventory, PING_TIMEOUT};
+use crate::config::Ports;
+
+pub(super) struct Kvm;
+
+/// How long a guest may take to shut down when it is asked, seconds; half of it before it is cut off.
+const GRACE: u64 = 60;
+
+pub(crate) fn agent(engine: &Engine, host: &HostInventory) -> Agent {
+    host.agent("kvm-agent", engine.of::<Ports>().kvm_agent)
+}
+
+#[async_trait]
+impl Hypervisor for Kvm {
+    async fn connect(&self, cx: &Cx, host: &HostInventory) -> Result<Facts> {
+        let agent = agent(cx.engine(), host);
+        let fact = cx.call(&agent, &call::GetFact {}).await?;
+        let introduction = call::Connect {
+            host_uuid: host.uuid.to_string(),
+            send_command_url: cx.engine().caller().callback_url().to_owned(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        cx.call(&agent, &introduction).await?;
+        let capacity = cx.call(&agent, &call::GetCapacity {}).await?;
+        Ok(Facts {
+            cpu_num: capacity.cpu_num,
+            cpu_sockets: capacity.cpu_sockets,
+            cpu_speed: capacity.cpu_speed,
+            total_memory: capacity.total_memory,
+            architecture: fact.cpu_architecture,
+            os_distribution: fact.os_distribution,
+            os_release: fact.os_release,
+            os_version: fact.os_version,
+            virt_type: fact.virt_type,
+        })
+    }
+
+    async fn ping(&self, engine: &Engine, host: &HostInventory) -> Result<String> {
+        let ping = call::Ping { host_uuid: host.uuid.to_string() };
+        let pong = engine.ask(&agent(engine, host), &ping, engine.setting(&PING_TIMEOUT)).await?;
+        Ok(pong.host_uuid)
+    }
+
+    async fn start_vm(&self, cx: &Cx, host: &HostInventory, vm: vm::Start) -> Result<()> {
+        cx.call(&agent(cx.engine(), host), &vm).await.map(|_| ())
+    }
+
+    async fn stop_vm(&self, cx: &Cx, host: &HostInventory, vm: &str, how: StopMode) -> Result<()> {
+        let kind = if how == StopMode::Grace { "grace" } else { "cold" };
+        let stop = vm::Stop { uuid: vm.into(), kind: kind.into(), timeout: GRACE };
+        cx.call(&agent(cx.engine(), host), &stop).await.map(|_| ())
+    }
+
+    async fn reboot_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()> {
+        let reboot = vm::Reboot { uuid: vm.into(), timeout: GRACE, boot_dev: vec!["hd".into()] };
+        cx.call(&agent(cx.engine(), host), &reboot).await.map(|_| ())
+    }
+
+    async fn pause_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()> {
+        let pause = vm::Pause { uuid: vm.into(), timeout: GRACE };
+        cx.call(&agent(cx.engine(), host), &pause).await.map(|_| ())
+    }
+
+    async fn resume_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()> {
+        let resume = vm::Resume { uuid: vm.into(), timeout: GRACE };
+        cx.call(&agent(cx.engine(), host), &resume).await.map(|_| ())
+    }
+
+    async fn destroy_vm(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<()> {
+        cx.call(&agent(cx.engine(), host), &vm::Destroy { uuid: vm.into() }).await.map(|_| ())
+    }
+}

@@ -1,0 +1,138 @@
+//! A host: one hypervisor with its agents.
+//!
+//! ```text
+//!  status   Connecting ──▶ Connected ◀──▶ Disconnected      (pings decide; a reconnect flow heals)
+//!  state    Enabled ◀──▶ Disabled                           (an operator decides; Disabled takes no new VMs)
+//! ```
+//!
+//! A host becomes Connected only when everything that must be on it (bridges, storage) is there: other
+//! modules see to that through [`hook::HostHook`]. Capacity is what the claims of VMs leave.
+
+mod add;
+mod api;
+mod cascade;
+pub mod driver;
+pub mod hook;
+pub mod kvm;
+mod ping;
+mod store;
+
+use engine::flow::Agent;
+use engine::inventory;
+use engine::module::Module;
+use engine::setting::{AnySetting, Setting, number, plain, seconds};
+use engine::{Id, Stamp};
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::zone::Zone;
+
+pub use store::{claim, release, usable};
+
+/// Marks ids of hosts.
+#[derive(Debug)]
+pub enum Host {}
+
+inventory! {
+    /// A host as the API shows it.
+    HostInventory in "host_view" {
+        uuid: Id<Host>,
+        name: String,
+        description: Option<String>,
+        zone_uuid: Id<Zone>,
+        cluster_uuid: Id<Cluster>,
+        management_ip: String,
+        hypervisor_type: String,
+        state: String,
+        status: String,
+        username: String,
+        ssh_port: i64,
+        cpu_num: i64,
+        cpu_sockets: i64,
+        total_cpu_capacity: i64,
+        available_cpu_capacity: i64,
+        total_memory_capacity: i64,
+        available_memory_capacity: i64,
+        architecture: Option<String>,
+        os_distribution: Option<String>,
+        os_release: Option<String>,
+        os_version: Option<String>,
+        virt_type: Option<String>,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    }
+}
+
+impl HostInventory {
+    /// The agent that listens on `port` of this host.
+    pub fn agent(&self, program: &str, port: u16) -> Agent {
+        Agent {
+            url: format!("http://{}:{port}", self.management_ip),
+            name: format!("the {program} of host \"{}\"", self.name),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.status == "Connected"
+    }
+}
+
+pub(crate) const PING_INTERVAL: Setting<Duration> = Setting {
+    category: "host",
+    name: "ping.interval",
+    default: "60",
+    help: "how often each host is pinged, seconds",
+    read: seconds,
+};
+pub(crate) const PING_TIMEOUT: Setting<Duration> = Setting {
+    category: "host",
+    name: "ping.timeout",
+    default: "10",
+    help: "how long a ping may take, seconds",
+    read: seconds,
+};
+pub(crate) const PING_TRIES: Setting<i64> = Setting {
+    category: "host",
+    name: "ping.maxFailure",
+    default: "3",
+    help: "so many pings in a row must fail before a host counts as disconnected",
+    read: number::<1, 100>,
+};
+pub(crate) const CPU_RATIO: Setting<i64> = Setting {
+    category: "host",
+    name: "cpu.overProvisioning.ratio",
+    default: "10",
+    help: "how many virtual CPUs one of the host's may carry",
+    read: number::<1, 1000>,
+};
+pub(crate) const RESERVED_MEMORY: Setting<i64> = Setting {
+    category: "kvm",
+    name: "reservedMemory",
+    default: "1073741824",
+    help: "memory of each host that VMs may not take, bytes",
+    read: plain,
+};
+
+const SETTINGS: &[AnySetting] = &[
+    PING_INTERVAL.entry(|text| PING_INTERVAL.accepts(text)),
+    PING_TIMEOUT.entry(|text| PING_TIMEOUT.accepts(text)),
+    PING_TRIES.entry(|text| PING_TRIES.accepts(text)),
+    CPU_RATIO.entry(|text| CPU_RATIO.accepts(text)),
+    RESERVED_MEMORY.entry(|text| RESERVED_MEMORY.accepts(text)),
+];
+
+pub fn module() -> Module {
+    Module::new("host")
+        .query::<HostInventory>("QueryHost", "/hosts")
+        .ask::<api::GetHypervisorTypes>()
+        .api::<api::AddKVMHost>()
+        .api::<api::UpdateHost>()
+        .api::<api::ChangeHostState>()
+        .api::<api::ReconnectHost>()
+        .api::<api::DeleteHost>()
+        .flow::<add::Add>()
+        .flow::<add::Reconnect>()
+        .cascade(&cascade::HostKind, cascade::EDGES)
+        .settings(SETTINGS)
+        .sweep(ping::SWEEP)
+}

@@ -1,0 +1,68 @@
+//! Cumulet's controller: keeps the metadata of the cloud and drives the agents.
+//!
+//! One resource, one directory; [`modules`] lists them. What is common to all resources stands in the
+//! `engine` crate, which names none.
+
+pub mod config;
+pub mod modules;
+mod validate;
+
+pub mod account;
+pub mod cluster;
+pub mod host;
+pub mod zone;
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use engine::db::Db;
+use engine::{Engine, Result, codes};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// A controller that serves.
+pub struct Controller {
+    pub engine: Engine,
+    pub address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Controller {
+    /// Opens the database, takes over unfinished work, and serves until `stop` is cancelled.
+    pub async fn start(config: Config, stop: CancellationToken) -> Result<Controller> {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|e| codes::IO.because(format!("cannot listen on {}: {e}", config.listen)))?;
+        let address = listener.local_addr().map_err(|e| codes::IO.because(e.to_string()))?;
+        let db = Db::open(&config.database_url(), &MIGRATIONS).await?;
+        let (callback, admin_password) = (config.callback_url(address), config.admin_password.clone());
+        let engine = Engine::start(db, modules::all(), account::gate, &callback, config.ports).await?;
+        account::ensure_admin(&engine, &admin_password).await?;
+        let app = router(&engine);
+        let serving = tokio::spawn(async move {
+            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the API stopped serving");
+            }
+        });
+        Ok(Controller { engine, address, serving })
+    }
+
+    /// Waits until it has stopped serving.
+    pub async fn ended(self) {
+        let _ = self.serving.await;
+    }
+}
+
+fn router(engine: &Engine) -> Router {
+    let callbacks = engine.caller().router();
+    engine::api::portal(engine)
+        .nest("/zstack", callbacks.clone())
+        .merge(callbacks)
+        .layer(DefaultBodyLimit::max(8 << 20))
+}

@@ -1,0 +1,93 @@
+//! Checks that several calls share.
+
+use engine::{Result, codes};
+use serde::Deserialize;
+
+/// `deleteMode` of every deletion. ZStack's words; both spread to dependants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum DeleteMode {
+    /// Refused when something cannot be settled.
+    Permissive,
+    /// Goes on past what cannot be settled.
+    Enforcing,
+}
+
+/// `stateEvent` of everything that is either enabled or disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateEvent {
+    Enable,
+    Disable,
+}
+
+impl StateEvent {
+    pub fn state(self) -> &'static str {
+        match self {
+            StateEvent::Enable => "Enabled",
+            StateEvent::Disable => "Disabled",
+        }
+    }
+}
+
+/// A name: 1 to 255 characters, not only blanks, no control characters.
+pub fn name(field: &str, text: &str) -> Result<()> {
+    let sound = !text.trim().is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control);
+    match sound {
+        true => Ok(()),
+        false => Err(codes::INVALID_ARGUMENT.because(format!("\"{field}\" must be 1 to 255 characters"))),
+    }
+}
+
+/// A parameter of ZStack's catalogue whose feature does not exist yet.
+pub fn unsupported<T>(field: &str, value: &Option<T>) -> Result<()> {
+    match value {
+        None => Ok(()),
+        Some(_) => Err(codes::UNIMPLEMENTED.because(format!("\"{field}\" is not supported yet: leave it out"))),
+    }
+}
+
+/// A processor architecture; only the first can run here so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    #[default]
+    #[serde(rename = "x86_64")]
+    X86,
+    Aarch64,
+    Mips64el,
+    Loongarch64,
+}
+
+impl Architecture {
+    pub fn name(self) -> &'static str {
+        match self {
+            Architecture::X86 => "x86_64",
+            Architecture::Aarch64 => "aarch64",
+            Architecture::Mips64el => "mips64el",
+            Architecture::Loongarch64 => "loongarch64",
+        }
+    }
+}
+
+/// What kind of system a guest runs; decides about its devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Platform {
+    #[default]
+    Linux,
+    Windows,
+    Other,
+    Paravirtualization,
+    WindowsVirtio,
+}
+
+impl Platform {
+    pub fn name(self) -> &'static str {
+        match self {
+            Platform::Linux => "Linux",
+            Platform::Windows => "Windows",
+            Platform::Other => "Other",
+            Platform::Paravirtualization => "Paravirtualization",
+            Platform::WindowsVirtio => "WindowsVirtio",
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use engine::api::{Api, Job, Route, Settled};
+use engine::cascade::Delete;
+use engine::inventory::{find, show};
+use engine::{Id, Result, api};
+
+use super::{Zone, ZoneInventory, store};
+
+use crate::validate::{self, DeleteMode, StateEvent};
+
+api! {
+    CreateZone: POST "/zones" "params" {
+        name: String,
+        description: Option<String>,
+        is_default: Option<bool>,
+        resource_uuid: Option<Id<Zone>>,
+    }
+}
+
+impl Api for CreateZone {
+    const ROUTE: Route = CreateZone::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        validate::name("name", &self.name)?;
+        let uuid = self.resource_uuid.unwrap_or_else(Id::random);
+        job.write(move |tx| {
+            Box::pin(async move {
+                store::insert(tx, uuid, &self).await?;
+                show::<ZoneInventory>(tx, uuid).await
+            })
+        })
+        .await
+    }
+}
+
+api! {
+    UpdateZone: PUT "/zones/{uuid}/actions" "updateZone" {
+        uuid: Id<Zone>,
+        name: Option<String>,
+        description: Option<String>,
+        is_default: Option<bool>,
+    }
+}
+
+impl Api for UpdateZone {
+    const ROUTE: Route = UpdateZone::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        if let Some(name) = &self.name {
+            validate::name("name", name)?;
+        }
+        job.write(move |tx| {
+            Box::pin(async move {
+                store::update(tx, &self).await?;
+                show::<ZoneInventory>(tx, self.uuid).await
+            })
+        })
+        .await
+    }
+}
+
+api! {
+    ChangeZoneState: PUT "/zones/{uuid}/actions" "changeZoneState" {
+        uuid: Id<Zone>,
+        state_event: StateEvent,
+    }
+}
+
+impl Api for ChangeZoneState {
+    const ROUTE: Route = ChangeZoneState::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        job.write(move |tx| {
+            Box::pin(async move {
+                store::set_state(tx, self.uuid, self.state_event.state()).await?;
+                show::<ZoneInventory>(tx, self.uuid).await
+            })
+        })
+        .await
+    }
+}
+
+api! {
+    DeleteZone: DELETE "/zones/{uuid}" {
+        uuid: Id<Zone>,
+        delete_mode: Option<DeleteMode>,
+    }
+}
+
+impl Api for DeleteZone {
+    const ROUTE: Route = DeleteZone::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        let zone: ZoneInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
+        job.flow(Delete::new("Zone", self.uuid.cast(), &zone.name)).await
+    }
+}

@@ -1,0 +1,19 @@
+use async_trait::async_trait;
+use engine::cascade::{Action, Kind};
+use engine::db::Tx;
+use engine::{Any, Id, Result};
+
+use super::store;
+
+pub(super) struct ZoneKind;
+
+#[async_trait]
+impl Kind for ZoneKind {
+    fn name(&self) -> &'static str {
+        "Zone"
+    }
+
+    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+        store::delete(tx, id.cast()).await
+    }
+}

@@ -1,0 +1,161 @@
+//! What an agent serves: commands by the path of their type, the inventory, and plain HTTP routes.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::Cx;
+use super::runner::Runner;
+use super::task::Task;
+use crate::call::{Call, Effect, Fault, Mode, to_body};
+
+/// Something on this machine that carries Cumulet's mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Owned {
+    /// `domain`, `bridge`, `tap`, `namespace`, `volume`, `image`, …
+    pub kind: String,
+    pub name: String,
+    /// The uuid it is marked with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+}
+
+/// The table of everything that an agent answers.
+///
+/// ```ignore
+/// Routes::new(state).on(vm::start).on(vm::stop).inventory(inventory::list)
+/// ```
+pub struct Routes<S> {
+    state: Arc<S>,
+    pub(super) table: Table,
+}
+
+/// [`Routes`] without the type of its state.
+pub(super) struct Table {
+    pub calls: HashMap<&'static str, Arc<Route>>,
+    pub inventory: Inventory,
+    pub plain: Router,
+}
+
+pub(super) struct Route {
+    pub path: &'static str,
+    pub mode: Mode,
+    pub effect: Effect,
+    parse: Parse,
+}
+
+type Parse = Box<dyn Fn(&[u8]) -> Result<Run, Fault> + Send + Sync>;
+/// A parsed command that waits to be run.
+pub(super) type Run = Box<dyn FnOnce(Arc<Task>, Arc<Runner>) -> Running + Send>;
+pub(super) type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
+type Listing = Pin<Box<dyn Future<Output = Result<Vec<Owned>, Fault>> + Send>>;
+type Inventory = Box<dyn Fn() -> Listing + Send + Sync>;
+
+/// How a command ended.
+pub(super) struct Ended {
+    /// The JSON object that is reported.
+    pub body: Bytes,
+    /// It never started.
+    pub refused: bool,
+}
+
+impl<S: Send + Sync + 'static> Routes<S> {
+    pub fn new(state: Arc<S>) -> Self {
+        let inventory: Inventory = Box::new(|| Box::pin(async { Ok(Vec::new()) }));
+        Routes { state, table: Table { calls: HashMap::new(), inventory, plain: Router::new() } }
+    }
+
+    /// Serves the command that is the second argument's type.
+    ///
+    /// # Panics
+    /// When two operations serve the same path: a mistake in the program, found at its first start.
+    #[must_use]
+    pub fn on<C, F, Fut>(mut self, operation: F) -> Self
+    where
+        C: Call,
+        F: Fn(Cx<S>, C) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<C::Reply, Fault>> + Send + 'static,
+    {
+        let (state, operation) = (self.state.clone(), Arc::new(operation));
+        let parse = move |body: &[u8]| -> Result<Run, Fault> {
+            let command: C = parse(body)?;
+            let (state, operation) = (state.clone(), operation.clone());
+            Ok(Box::new(move |task, runner| {
+                // Inside, so that a panic of the operation's first part is caught with the rest.
+                Box::pin(async move { Ended::of(&operation(Cx::new(state, task, runner), command).await) })
+            }))
+        };
+        let route = Route { path: C::PATH, mode: C::MODE, effect: C::EFFECT, parse: Box::new(parse) };
+        let before = self.table.calls.insert(C::PATH, Arc::new(route));
+        assert!(before.is_none(), "two operations serve {}", C::PATH);
+        self
+    }
+
+    /// Lists all that this agent made, at `GET /inventory`.
+    #[must_use]
+    pub fn inventory<F, Fut>(mut self, list: F) -> Self
+    where
+        F: Fn(Arc<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<Owned>, Fault>> + Send + 'static,
+    {
+        let state = self.state.clone();
+        self.table.inventory = Box::new(move || Box::pin(list(state.clone())));
+        self
+    }
+
+    /// Serves plain HTTP beside the commands: uploads, WebSockets. May be called several times.
+    #[must_use]
+    pub fn plain(mut self, router: Router) -> Self {
+        self.table.plain = self.table.plain.merge(router);
+        self
+    }
+}
+
+impl Table {
+    /// The route at `path`, with or without a trailing slash.
+    pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
+        self.calls.get(path).or_else(|| self.calls.get(path.strip_suffix('/')?))
+    }
+}
+
+impl Route {
+    pub fn parse(&self, body: &[u8]) -> Result<Run, Fault> {
+        (self.parse)(body)
+    }
+}
+
+impl Ended {
+    pub fn of<R: Serialize>(outcome: &Result<R, Fault>) -> Self {
+        Ended { body: to_body(outcome).to_string().into(), refused: false }
+    }
+
+    pub fn failed(fault: Fault) -> Self {
+        Ended::of::<()>(&Err(fault))
+    }
+}
+
+/// An empty body is an empty object. The error names the member that is wrong.
+fn parse<C: Call>(body: &[u8]) -> Result<C, Fault> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::new("malformed command: not a JSON object"));
+    }
+    serde_json::from_slice(body).or_else(|_| {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let parsed = serde_path_to_error::deserialize(&mut json);
+        let command: C = parsed.map_err(|e| malformed(&e.path().to_string(), e.inner()))?;
+        json.end().map_err(|e| malformed(".", &e))?;
+        Ok(command)
+    })
+}
+
+fn malformed(member: &str, error: &serde_json::Error) -> Fault {
+    match member {
+        "." => Fault::new(format!("malformed command: {error}")),
+        member => Fault::new(format!("malformed command: member {member:?}: {error}")),
+    }
+}

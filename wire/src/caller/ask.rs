@@ -1,0 +1,78 @@
+//! One call as it is sent, as often as it is sent.
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, Url};
+
+use super::CallError;
+use crate::call::{
+    CALLBACK_URL, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE, TASK_UUID, TaskId,
+};
+
+pub struct Ask {
+    pub agent: String,
+    pub path: &'static str,
+    pub effect: Effect,
+    pub task: TaskId,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Ask {
+    pub fn new<C: Call>(
+        base_url: &str,
+        task: &TaskId,
+        fence: Option<&Fence>,
+        callback: &str,
+        command: &C,
+    ) -> Result<Self, CallError> {
+        let agent = base_url.trim_end_matches('/').to_owned();
+        let unsendable = |fault: Fault| CallError::Refused { status: 0, error: format!("{agent}: {fault}") };
+        let url = Url::parse(&format!("{agent}{}", C::PATH)).map_err(|e| unsendable(e.into()))?;
+        let body = serde_json::to_vec(command).map_err(|e| unsendable(e.into()))?.into();
+        let headers = headers(task, C::MODE, fence, callback).map_err(unsendable)?;
+        Ok(Ask { agent, path: C::PATH, effect: C::EFFECT, task: task.clone(), url, headers, body })
+    }
+
+    /// The command itself.
+    pub fn command(&self, client: &Client) -> RequestBuilder {
+        client.post(self.url.clone()).headers(self.headers.clone()).body(self.body.clone())
+    }
+
+    /// The question what became of it.
+    pub fn question(&self, client: &Client) -> RequestBuilder {
+        let mut url = self.url.clone();
+        url.set_path(self.url.path().strip_suffix(self.path).unwrap_or_default());
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["tasks", self.task.as_str()]);
+        }
+        client.get(url)
+    }
+
+    pub fn unknown(&self, last: String) -> CallError {
+        CallError::Unknown { agent: self.agent.clone(), path: self.path, task: self.task.clone(), last }
+    }
+}
+
+fn headers(task: &TaskId, mode: Mode, fence: Option<&Fence>, callback: &str) -> Result<HeaderMap, Fault> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut set = |name: &'static str, value: &str| -> Result<(), Fault> {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        Ok(())
+    };
+    if mode == Mode::Async {
+        set(TASK_UUID, task.as_str())?;
+        set(CALLBACK_URL, callback)?;
+    }
+    if let Some(fence) = fence {
+        set(RESOURCE, &fence.resource)?;
+        set(GENERATION, &fence.generation.to_string())?;
+        set(EPOCH, &fence.epoch.to_string())?;
+    }
+    if let Some(deadline) = fence.and_then(|fence| fence.deadline) {
+        set(DEADLINE, &deadline.to_string())?;
+    }
+    Ok(headers)
+}

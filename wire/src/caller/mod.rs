@@ -1,0 +1,142 @@
+//! The caller half: makes calls and waits until their outcome is known.
+//!
+//! Silence is never taken for failure: a command that may have arrived is asked for, or sent again under
+//! the same task id, until the agent says what became of it or the caller's deadline has come.
+
+mod ask;
+mod callback;
+mod talk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use reqwest::{Client, redirect};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use self::ask::Ask;
+use self::callback::Waiting;
+use self::talk::Progress;
+use crate::call::{Call, EXPIRED, Fault, Fence, Mode, STALE, TaskId, from_body};
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// Idle connections kept per agent, and for how long: short, since agents are many.
+const IDLE: usize = 32;
+const IDLE_AGE: Duration = Duration::from_secs(4);
+
+/// Makes calls and takes in their outcomes. Clones share everything.
+#[derive(Clone)]
+pub struct Caller(Arc<Shared>);
+
+struct Shared {
+    callback_url: String,
+    client: Client,
+    waiting: Waiting,
+}
+
+/// Why a call has no reply.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The agent ran the command and says that it failed.
+    #[error("{0}")]
+    Failed(Fault),
+    /// A later owner has been seen: prove ownership, take a new epoch, repeat.
+    #[error("refused as stale: {0}")]
+    Stale(Fault),
+    /// The command's deadline had passed before it could start.
+    #[error("refused as expired: {0}")]
+    Expired(Fault),
+    /// Never delivered: no attempt got further than connecting.
+    #[error("agent {agent} is unreachable: {cause}")]
+    Unreachable { agent: String, cause: String },
+    /// It may have run, be running, or run later: nobody knows.
+    #[error("outcome of task {task} at {agent}{path} is unknown: {last}")]
+    Unknown { agent: String, path: &'static str, task: TaskId, last: String },
+    /// The agent does not take such a request; status 0 when it could not even be sent.
+    #[error("the request was refused with HTTP status {status}: {error}")]
+    Refused { status: u16, error: String },
+}
+
+impl Caller {
+    /// `callback_url` is the absolute URL at which [`Caller::router`]'s `/asyncrest/callback` is reached.
+    ///
+    /// # Panics
+    /// When the TLS library cannot be set up.
+    pub fn new(callback_url: impl Into<String>) -> Self {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(IDLE)
+            .pool_idle_timeout(IDLE_AGE)
+            .build()
+            .expect("the TLS library can be set up");
+        let waiting = Waiting::default();
+        Caller(Arc::new(Shared { callback_url: callback_url.into(), client, waiting }))
+    }
+
+    /// Where agents are told to report.
+    pub fn callback_url(&self) -> &str {
+        &self.0.callback_url
+    }
+
+    /// Takes in outcomes at `POST /asyncrest/callback`.
+    pub fn router(&self) -> Router {
+        self.0.waiting.router()
+    }
+
+    /// Calls the agent at `base_url` and waits until the outcome is known or `deadline` has come. Dropping
+    /// the future stops the waiting, not the command.
+    ///
+    /// The same `task` again, also after a restart of the caller, asks for the same outcome; it does not
+    /// run the command again. `fence.deadline` is until when the agent may *start* the command. A
+    /// synchronous call has no task on the wire, so `task` only names it in errors.
+    ///
+    /// # Errors
+    /// See [`CallError`]; only [`CallError::Unreachable`], `Stale`, `Expired` and `Refused` say that the
+    /// command has had no effect.
+    pub async fn call<C: Call>(
+        &self,
+        base_url: &str,
+        task: &TaskId,
+        fence: Option<&Fence>,
+        deadline: Instant,
+        command: &C,
+    ) -> Result<C::Reply, CallError> {
+        let ask = Ask::new::<C>(base_url, task, fence, &self.0.callback_url, command)?;
+        let mut progress = Progress::default();
+        // Boxed: a call is waited for in many futures, which would all carry its size.
+        let outcome = match C::MODE {
+            Mode::Sync => timeout_at(deadline, Box::pin(self.0.exchange(&ask, &mut progress))).await,
+            Mode::Async => timeout_at(deadline, Box::pin(self.0.converse(&ask, &mut progress))).await,
+        };
+        let outcome = outcome.unwrap_or_else(|_| Err(progress.at_deadline(&ask)))?;
+        read(&outcome)
+    }
+}
+
+impl Shared {
+    /// An asynchronous call: whatever is heard first of the callback and our own questions.
+    async fn converse(&self, ask: &Ask, progress: &mut Progress) -> Result<Bytes, CallError> {
+        let mut wait = self.waiting.wait_for(&ask.task);
+        tokio::select! {
+            biased;
+            outcome = wait.outcome() => Ok(outcome),
+            outcome = self.talk(ask, progress) => outcome,
+        }
+    }
+}
+
+fn read<R: DeserializeOwned>(outcome: &[u8]) -> Result<R, CallError> {
+    let body = serde_json::from_slice(outcome);
+    let body =
+        body.map_err(|e| CallError::Failed(Fault::new(format!("the agent's outcome is not JSON: {e}"))))?;
+    from_body(body).map_err(|fault| match fault.code.as_deref() {
+        Some(STALE) => CallError::Stale(fault),
+        Some(EXPIRED) => CallError::Expired(fault),
+        _ => CallError::Failed(fault),
+    })
+}

@@ -1,0 +1,213 @@
+//! Speaking with an agent until it has said something definite.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::sleep;
+
+use super::ask::Ask;
+use super::{CallError, Shared};
+use crate::backoff::Backoff;
+use crate::call::{EXPIRED, Effect, Fault, STALE};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long an agent may take to acknowledge, and to answer a question.
+const ACKNOWLEDGE: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(10);
+/// When the callback stays out, the agent is asked, later and later.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+const ASK_LATEST: Duration = Duration::from_secs(15);
+/// No answer is larger.
+const LARGEST: usize = 64 << 20;
+
+/// What is known of a call that has not ended.
+#[derive(Default)]
+pub struct Progress {
+    /// Some attempt got further than connecting.
+    sent: bool,
+    /// An attempt is on its way now.
+    sending: bool,
+    last: String,
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    state: &'a str,
+    #[serde(borrow)]
+    outcome: Option<&'a RawValue>,
+}
+
+/// What an agent says of a task.
+enum Fate {
+    Open,
+    Done(Bytes),
+    Unknown,
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+enum Attempt {
+    /// The connection was not made.
+    NotSent(String),
+    /// It may have arrived.
+    Unanswered(String),
+    Answered(Answer),
+}
+
+impl Shared {
+    /// Sends, asks, sends again what the agent does not know.
+    pub async fn talk(&self, ask: &Ask, progress: &mut Progress) -> Result<Bytes, CallError> {
+        loop {
+            self.deliver(ask, progress).await?;
+            if let Some(outcome) = self.follow(ask, progress).await {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// A synchronous call: the answer is the outcome. One that acts is repeated only if it was not sent.
+    pub async fn exchange(&self, ask: &Ask, progress: &mut Progress) -> Result<Bytes, CallError> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            match self.send(ask, None, progress).await {
+                Attempt::Answered(answer) if answer.status.is_success() => return Ok(answer.body),
+                Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
+                Attempt::NotSent(_) => {}
+                _ if ask.effect == Effect::Reads => {}
+                _ => return Err(ask.unknown(std::mem::take(&mut progress.last))),
+            }
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    /// Sends until it is acknowledged.
+    async fn deliver(&self, ask: &Ask, progress: &mut Progress) -> Result<(), CallError> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            match self.send(ask, Some(ACKNOWLEDGE), progress).await {
+                Attempt::Answered(answer) if answer.status.is_success() => break,
+                Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
+                _ => sleep(backoff.pause()).await,
+            }
+        }
+        progress.last = "acknowledged, no outcome yet".into();
+        Ok(())
+    }
+
+    /// Asks, now and then, until it is done; `None` when the agent does not know it (any longer).
+    async fn follow(&self, ask: &Ask, progress: &mut Progress) -> Option<Bytes> {
+        let mut pause = ASK_AFTER;
+        loop {
+            sleep(pause).await;
+            match self.ask(ask, progress).await {
+                Fate::Open => pause = (pause * 2).min(ASK_LATEST),
+                Fate::Done(outcome) => return Some(outcome),
+                Fate::Unknown => return None,
+            }
+        }
+    }
+
+    async fn ask(&self, ask: &Ask, progress: &mut Progress) -> Fate {
+        let answer = match attempt(ask.question(&self.client).timeout(ANSWER)).await {
+            Attempt::Answered(answer) => answer,
+            Attempt::NotSent(error) | Attempt::Unanswered(error) => {
+                progress.last = format!("acknowledged, but now: {error}");
+                return Fate::Open;
+            }
+        };
+        let Ok(told) = serde_json::from_slice::<Told<'_>>(&answer.body) else {
+            // Not one of ours: it has nothing at this path, and will call back.
+            return Fate::Open;
+        };
+        match (answer.status, told.state, told.outcome) {
+            (StatusCode::OK, "done", Some(outcome)) => {
+                Fate::Done(answer.body.slice_ref(outcome.get().as_bytes()))
+            }
+            (StatusCode::NOT_FOUND, "unknown", _) => Fate::Unknown,
+            (_, state, _) => {
+                progress.last = format!("the agent says that it is {state}");
+                Fate::Open
+            }
+        }
+    }
+
+    async fn send(&self, ask: &Ask, limit: Option<Duration>, progress: &mut Progress) -> Attempt {
+        let mut request = ask.command(&self.client);
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
+        }
+        progress.sending = true;
+        let attempt = attempt(request).await;
+        progress.sending = false;
+        progress.sent |= !matches!(attempt, Attempt::NotSent(_));
+        progress.last = match &attempt {
+            Attempt::NotSent(error) | Attempt::Unanswered(error) => error.clone(),
+            Attempt::Answered(answer) => answer.text(),
+        };
+        attempt
+    }
+}
+
+impl Progress {
+    pub fn at_deadline(self, ask: &Ask) -> CallError {
+        let last = if self.last.is_empty() { "no answer at the deadline".into() } else { self.last };
+        if self.sent || self.sending {
+            return ask.unknown(last);
+        }
+        CallError::Unreachable { agent: ask.agent.clone(), cause: last }
+    }
+}
+
+impl Answer {
+    /// Another time it may be answered otherwise.
+    fn is_passing(&self) -> bool {
+        let asks_for_patience = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        self.status.is_server_error() || asks_for_patience.contains(&self.status)
+    }
+
+    fn refusal(&self) -> CallError {
+        let fault = serde_json::from_slice::<Fault>(&self.body).ok();
+        match fault {
+            Some(fault) if fault.is(STALE) => CallError::Stale(fault),
+            Some(fault) if fault.is(EXPIRED) => CallError::Expired(fault),
+            _ => CallError::Refused { status: self.status.as_u16(), error: self.error() },
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("the agent answered with HTTP status {}: {}", self.status, self.error())
+    }
+
+    /// The body's `error`, or its beginning.
+    fn error(&self) -> String {
+        let fault = serde_json::from_slice::<Fault>(&self.body).ok();
+        fault.map_or_else(|| String::from_utf8_lossy(&self.body).chars().take(200).collect(), |f| f.error)
+    }
+}
+
+async fn attempt(request: RequestBuilder) -> Attempt {
+    match request.send().await {
+        Ok(response) => collect(response).await,
+        Err(error) if error.is_connect() => Attempt::NotSent(Fault::from(error.without_url()).error),
+        Err(error) => Attempt::Unanswered(Fault::from(error.without_url()).error),
+    }
+}
+
+async fn collect(mut response: reqwest::Response) -> Attempt {
+    let (status, mut body) = (response.status(), BytesMut::new());
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= LARGEST => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => return Attempt::Unanswered(format!("the answer is larger than {LARGEST} bytes")),
+            Ok(None) => return Attempt::Answered(Answer { status, body: body.freeze() }),
+            Err(error) => return Attempt::Unanswered(Fault::from(error.without_url()).error),
+        }
+    }
+}
