@@ -16,5 +16,6 @@ mod backoff;
 pub mod call;
 pub mod caller;
 pub mod calls;
+mod client;
 
 pub use call::{Call, Effect, Fault, Fence, Mode, TaskId};

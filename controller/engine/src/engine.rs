@@ -49,6 +49,18 @@ struct Inner {
     config: Box<dyn std::any::Any + Send + Sync>,
 }
 
+/// A configuration of several values, each found again by its own type.
+#[derive(Default)]
+pub struct Parts(Vec<Box<dyn std::any::Any + Send + Sync>>);
+
+impl Parts {
+    #[must_use]
+    pub fn with<C: Send + Sync + 'static>(mut self, part: C) -> Self {
+        self.0.push(Box::new(part));
+        self
+    }
+}
+
 /// How often flows and jobs that nobody drives are looked for.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -208,9 +220,11 @@ impl Engine {
         reply.map_err(|error| flow::explain(agent, C::PATH, error))
     }
 
-    /// The configuration that the process gave at start.
+    /// The configuration that the process gave at start, or that of its [`Parts`] which is a `C`.
     pub fn of<C: 'static>(&self) -> &C {
-        self.0.config.downcast_ref().expect("asked for as it was given")
+        let config = &*self.0.config;
+        let part = || config.downcast_ref::<Parts>()?.0.iter().find_map(|part| part.downcast_ref());
+        config.downcast_ref().or_else(part).expect("asked for as it was given")
     }
 
     /// Runs a flow that no job waits for, to its end.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::db::{Row, Tx};
-use crate::{Id, Result, Stamp};
+use crate::{Engine, Id, Result, Stamp};
 
 /// What a column holds, for comparing it with a query's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,11 @@ pub struct Field {
 pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
     const TABLE: &'static str;
     const FIELDS: &'static [Field];
+
+    /// What queries read, and its arguments: the table, unless the rows are not kept in one.
+    fn source(_engine: &Engine) -> (String, Vec<crate::db::Value>) {
+        (Self::TABLE.to_owned(), Vec::new())
+    }
 
     /// Adds the members that are no columns (`attachedClusterUuids`, `vmNics`, …) to one page of rows.
     fn fill(_tx: &mut Tx, _page: &mut [Map<String, Value>]) -> impl Future<Output = Result<()>> + Send {

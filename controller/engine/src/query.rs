@@ -39,6 +39,7 @@ const OPERATORS: &[(&str, &str)] = &[
 ];
 
 struct Compiled {
+    source: String,
     filter: String,
     order: String,
     args: Vec<Bound>,
@@ -65,10 +66,10 @@ impl Query {
 
     /// `{"inventories":[…]}`, with `total` when asked; only `{"total":n}` when the query counts.
     pub async fn run<I: Inventory>(&self, tx: &mut Tx) -> Result<Value> {
-        let compiled = self.compile(I::FIELDS)?;
+        let compiled = self.compile(I::source(&tx.engine()), I::FIELDS)?;
         let mut reply = Map::new();
         if self.count || self.reply_with_count {
-            let sql = format!("SELECT count(*) FROM {} {}", I::TABLE, compiled.filter);
+            let sql = format!("SELECT count(*) FROM {} {}", compiled.source, compiled.filter);
             let total = tx.composed::<(i64,)>(sql, compiled.args.clone()).await?;
             reply.insert("total".into(), json!(total.first().map_or(0, |row| row.0)));
         }
@@ -83,7 +84,7 @@ impl Query {
         let sql = format!(
             "SELECT {} FROM {} {} ORDER BY {} LIMIT {} OFFSET {}",
             columns::<I>(),
-            I::TABLE,
+            compiled.source,
             compiled.filter,
             compiled.order,
             limit,
@@ -99,15 +100,15 @@ impl Query {
         Ok(page)
     }
 
-    fn compile(&self, fields: &'static [Field]) -> Result<Compiled> {
-        let mut args = Vec::new();
+    fn compile(&self, from: (String, Vec<Bound>), fields: &'static [Field]) -> Result<Compiled> {
+        let (source, mut args) = from;
         let mut terms = Vec::new();
         for condition in &self.conditions {
             terms.push(term(condition, fields, &mut args)?);
         }
         let filter =
             if terms.is_empty() { String::new() } else { format!("WHERE {}", terms.join(" AND ")) };
-        Ok(Compiled { filter, order: self.order(fields)?, args })
+        Ok(Compiled { source, filter, order: self.order(fields)?, args })
     }
 
     fn order(&self, fields: &'static [Field]) -> Result<String> {

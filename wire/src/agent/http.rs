@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -40,10 +40,13 @@ struct Listed {
     owned: Vec<Owned>,
 }
 
-/// Plain routes first, then ours; every other path is looked up among the commands.
+/// Commands by their paths, so that no plain route with a parameter hides one; then plain routes and
+/// ours; every other path is looked up among the commands.
 pub fn router(mut server: Server) -> Router {
     let plain = std::mem::take(&mut server.table.plain);
-    Router::new()
+    let paths: Vec<&'static str> = server.table.calls.keys().copied().collect();
+    let commands = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(command)));
+    commands
         .route("/tasks/{taskuuid}", get(task))
         .route("/inventory", get(inventory))
         .fallback(command)

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -19,6 +20,8 @@ use super::store::Store;
 
 /// Buffers that grew beyond this are given back.
 const SPARE: usize = 256 << 10;
+/// How long a record that nobody waits for may stay unwritten.
+const LEISURE: Duration = Duration::from_millis(50);
 
 pub struct Journal {
     queue: Arc<Queue>,
@@ -78,8 +81,11 @@ impl Journal {
     pub fn note(&self, record: &Record<'_>) {
         let mut batch = self.queue.lock();
         if !batch.closed {
+            let first = batch.lines.is_empty();
             record.write(&mut batch.lines);
-            self.queue.filled.notify_one();
+            if first {
+                self.queue.filled.notify_one();
+            }
         }
     }
 
@@ -115,12 +121,15 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits for something to write; `None` when there will be nothing any more.
+    /// Waits for something to write; `None` when there will be nothing any more. What nobody waits for
+    /// is left for a while, since it can go with something that is waited for.
     fn take(&self, spare: Vec<u8>) -> Option<Batch> {
-        let batch = self.filled.wait_while(self.lock(), |batch| batch.lines.is_empty() && !batch.closed);
-        let mut batch = batch.unwrap_or_else(PoisonError::into_inner);
-        let closed = batch.closed;
-        let next = Batch { lines: spare, waiting: Vec::new(), closed };
+        let idle = |batch: &mut Batch| batch.lines.is_empty() && !batch.closed;
+        let calm = |batch: &mut Batch| batch.waiting.is_empty() && !batch.closed;
+        let batch = self.filled.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let batch = self.filled.wait_timeout_while(batch, LEISURE, calm);
+        let (mut batch, _) = batch.unwrap_or_else(PoisonError::into_inner);
+        let next = Batch { lines: spare, waiting: Vec::new(), closed: batch.closed };
         let taken = std::mem::replace(&mut *batch, next);
         (!taken.lines.is_empty()).then_some(taken)
     }

@@ -1,5 +1,6 @@
 //! The ledger and the journal's records: one made of the other.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use serde_json::value::RawValue;
 use super::ledger::{Arrival, Entry, Ledger, State, Unfinished};
 use super::record::{Record, VERSION};
 use crate::call::TaskId;
+
+type Write<'a> = &'a mut dyn FnMut(&Record<'_>) -> io::Result<()>;
 
 /// An accepted task that has not ended, as it stood in the journal.
 pub struct Pending {
@@ -60,20 +63,18 @@ impl Ledger {
     }
 
     /// Writes records that make the same ledger again.
-    pub fn dump(&self, write: &mut dyn FnMut(&Record<'_>)) {
-        write(&Record::Journal { version: VERSION });
+    pub fn dump(&self, write: Write<'_>) -> io::Result<()> {
+        write(&Record::Journal { version: VERSION })?;
         if self.floor > 0 {
-            write(&Record::Floor { epoch: self.floor });
+            write(&Record::Floor { epoch: self.floor })?;
         }
         for (resource, seen) in &self.resources {
             let (generation, epoch) = (seen.generation, seen.epoch);
-            write(&Record::Highest { resource: (&**resource).into(), generation, epoch });
+            write(&Record::Highest { resource: (&**resource).into(), generation, epoch })?;
         }
         let mut tasks: Vec<_> = self.tasks.iter().collect();
         tasks.sort_unstable_by_key(|(_, entry)| entry.order);
-        for (id, entry) in tasks {
-            entry.dump(id, write);
-        }
+        tasks.into_iter().try_for_each(|(id, entry)| entry.dump(id, write))
     }
 
     /// Takes out what is needed to go on, in the order of acceptance.
@@ -115,7 +116,7 @@ impl Entry {
         Some((self.order, Pending { id: id.clone(), path: self.path.clone(), body, boot, resource }))
     }
 
-    fn dump(&self, id: &TaskId, write: &mut dyn FnMut(&Record<'_>)) {
+    fn dump(&self, id: &TaskId, write: Write<'_>) -> io::Result<()> {
         let (task, path) = (id.clone(), (&*self.path).into());
         let callback = self.callback.as_deref().map(Into::into);
         let fence = self.fence.as_deref().map(std::borrow::Cow::Borrowed);
@@ -123,13 +124,13 @@ impl Entry {
         match (&self.state, &self.unfinished) {
             (State::Done { outcome, refused, reported }, _) => {
                 let (outcome, refused, reported) = (raw(outcome), *refused, *reported);
-                write(&Record::Finished { task, path, callback, fence, outcome, refused, reported, at });
+                write(&Record::Finished { task, path, callback, fence, outcome, refused, reported, at })
             }
             (_, Some(unfinished)) => {
                 let (body, boot) = (raw(unfinished.body.as_bytes()), (&*unfinished.boot).into());
-                write(&Record::Accepted { task, path, body, callback, fence, boot, at });
+                write(&Record::Accepted { task, path, body, callback, fence, boot, at })
             }
-            (_, None) => {}
+            (_, None) => Ok(()),
         }
     }
 }

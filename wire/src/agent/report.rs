@@ -1,27 +1,32 @@
 //! Sends outcomes to callback URLs.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::call::{TASK_UUID, TaskId};
+use crate::client::client;
 
-/// Reports on their way at one time.
-const SLOTS: usize = 256;
+/// Reports on their way to one address at one time. A silent one does not hold up the others.
+const SLOTS: usize = 32;
+/// Addresses whose slots are remembered.
+const ADDRESSES: usize = 256;
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
 /// Idle connections kept per controller, and for how long.
-const IDLE: usize = 32;
+const IDLE: usize = SLOTS;
 const IDLE_AGE: Duration = Duration::from_secs(20);
 /// What is read of an answer's body, so that its connection can be used again.
 const POLITE: usize = 16 << 10;
 
 pub struct Reporter {
     client: Client,
-    slots: Semaphore,
+    slots: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
 }
 
 /// Why an outcome was not taken.
@@ -35,26 +40,28 @@ pub enum NotTaken {
 
 impl Reporter {
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(IDLE)
-            .pool_idle_timeout(IDLE_AGE)
-            .build()?;
-        Ok(Reporter { client, slots: Semaphore::new(SLOTS) })
+        let client = client(CONNECT, IDLE, IDLE_AGE).timeout(ANSWER).build()?;
+        Ok(Reporter { client, slots: Mutex::default() })
     }
 
     /// One attempt; only a 2xx means that somebody took it.
-    pub async fn report(&self, url: &str, task: &TaskId, outcome: Bytes) -> Result<(), NotTaken> {
-        let _slot = self.slots.acquire().await.expect("never closed");
-        let request = self.client.post(url).header(TASK_UUID, task.as_str());
+    pub async fn report(&self, url: &Arc<str>, task: &TaskId, outcome: Bytes) -> Result<(), NotTaken> {
+        let slots = self.slots(url);
+        let _slot = slots.acquire().await.expect("never closed");
+        let request = self.client.post(&**url).header(TASK_UUID, task.as_str());
         let answer = request.header(CONTENT_TYPE, "application/json").body(outcome).send().await?;
         let status = answer.status();
         drain(answer).await;
         if status.is_success() { Ok(()) } else { Err(NotTaken::Status(status)) }
+    }
+
+    fn slots(&self, url: &Arc<str>) -> Arc<Semaphore> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= ADDRESSES && !slots.contains_key(url) {
+            slots.clear();
+        }
+        let slots = slots.entry(url.clone()).or_insert_with(|| Arc::new(Semaphore::new(SLOTS)));
+        slots.clone()
     }
 }
 

@@ -113,14 +113,12 @@ impl Runner {
                 self.begin(life, durable).await
             }
             Err((durable, due)) => {
-                if let Some(durable) = durable {
-                    durable.wait().await.map_err(Refusal::NotDurable)?;
+                // Before anything is waited for: the sender may hang up, and the round before has ended.
+                due.into_iter().for_each(|round| self.begin_report(id.clone(), round));
+                match durable {
+                    Some(durable) => durable.wait().await.map_err(Refusal::NotDurable),
+                    None => Ok(()),
                 }
-                if let Some(round) = due {
-                    let runner = self.clone();
-                    self.lives.spawn(async move { runner.report(&id, round, None).await });
-                }
-                Ok(())
             }
         }
     }
@@ -174,10 +172,7 @@ impl Runner {
             let runner = self.clone();
             self.lives.spawn(async move { runner.live(life).await });
         }
-        for (id, round) in unreported {
-            let runner = self.clone();
-            self.lives.spawn(async move { runner.report(&id, round, None).await });
-        }
+        unreported.into_iter().for_each(|(id, round)| self.begin_report(id, round));
     }
 
     /// Ends in good order: begins nothing, lets what runs end within `grace`, then closes the journal.
@@ -261,6 +256,11 @@ impl Runner {
             }
         });
         told.await.unwrap_or(Err(NotDurable::Closed)).map_err(Refusal::NotDurable)
+    }
+
+    fn begin_report(self: &Arc<Self>, id: TaskId, round: u32) {
+        let runner = self.clone();
+        self.lives.spawn(async move { runner.report(&id, round, None).await });
     }
 
     async fn live(self: Arc<Self>, mut life: Life) {

@@ -46,12 +46,11 @@ impl Store {
         let lock = lock(dir)?;
         remove_if_there(&dir.join(NEW))?;
         let path = dir.join(NAME);
-        let mut file = options().create(true).open(&path).map_err(|e| about(&path, "open", e))?;
+        let file = options().create(true).open(&path).map_err(|e| about(&path, "open", e))?;
         let (ledger, len) = read(&path, u64::MAX)?;
         cut_off(&path, &file, len)?;
         if len == 0 {
-            let (bytes, _) = dumped(&ledger);
-            file.write_all(&bytes)?;
+            dump(&ledger, &file)?;
         }
         file.sync_all()?;
         sync_dir(dir)?;
@@ -164,21 +163,20 @@ fn compact(dir: &Path, upto: u64) -> io::Result<Compacted> {
     let path = dir.join(NEW);
     remove_if_there(&path)?;
     let file = options().create_new(true).open(&path)?;
-    let (bytes, live) = dumped(&ledger);
-    drop(ledger);
-    let mut out = BufWriter::new(&file);
-    out.write_all(&bytes)?;
-    out.flush()?;
-    drop(out);
+    dump(&ledger, &file)?;
     file.sync_data()?;
+    let live = file.metadata()?.len();
     Ok(Compacted { file, upto, live })
 }
 
-fn dumped(ledger: &Ledger) -> (Vec<u8>, u64) {
-    let mut bytes = Vec::new();
-    ledger.dump(&mut |record| record.write(&mut bytes));
-    let len = bytes.len() as u64;
-    (bytes, len)
+fn dump(ledger: &Ledger, file: &File) -> io::Result<()> {
+    let (mut out, mut line) = (BufWriter::new(file), Vec::new());
+    ledger.dump(&mut |record| {
+        line.clear();
+        record.write(&mut line);
+        out.write_all(&line)
+    })?;
+    out.flush()
 }
 
 /// Reads the first `upto` bytes. Gives the ledger and where its last whole record ends.
@@ -255,3 +253,7 @@ fn unreadable(path: &Path, at: u64, error: &str) -> io::Error {
     );
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

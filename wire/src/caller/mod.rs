@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,6 +20,7 @@ use self::ask::Ask;
 use self::callback::Waiting;
 use self::talk::Progress;
 use crate::call::{Call, EXPIRED, Fault, Fence, Mode, STALE, TaskId, from_body};
+use crate::client::client;
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Idle connections kept per agent, and for how long: short, since agents are many.
@@ -65,15 +66,7 @@ impl Caller {
     /// # Panics
     /// When the TLS library cannot be set up.
     pub fn new(callback_url: impl Into<String>) -> Self {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(IDLE)
-            .pool_idle_timeout(IDLE_AGE)
-            .build()
-            .expect("the TLS library can be set up");
+        let client = client(CONNECT, IDLE, IDLE_AGE).build().expect("the TLS library can be set up");
         let waiting = Waiting::default();
         Caller(Arc::new(Shared { callback_url: callback_url.into(), client, waiting }))
     }

@@ -26,8 +26,10 @@ message! {
     Download {
         uuid: String,
         image_uuid: String,
+        /// `images/<image uuid>/image`, as it is or below the storage path.
         install_path: String,
         url: String,
+        /// Seconds that the whole import may take; 0: two hours.
         timeout: u64,
         url_scheme: Option<String>,
         /// Ours: what the uploader must present.

@@ -108,7 +108,7 @@ async fn an_agent_that_comes_late_is_waited_for() {
 #[tokio::test]
 async fn what_was_never_sent_is_unreachable_and_what_may_have_been_is_unknown() {
     let controller = Controller::start().await;
-    let shortly = || Instant::now() + Duration::from_millis(300);
+    let shortly = || Instant::now() + Duration::from_millis(600);
     let nobody =
         controller.caller.call("http://127.0.0.1:9", &TaskId::random(), None, shortly(), &act("a")).await;
     assert!(matches!(&nobody, Err(CallError::Unreachable { .. })), "{nobody:?}");
@@ -154,7 +154,7 @@ async fn a_task_that_the_agent_forgot_is_sent_again() {
         _ => http(404, r#"{"state":"unknown"}"#),
     })
     .await;
-    let deadline = Instant::now() + Duration::from_millis(2500);
+    let deadline = Instant::now() + Duration::from_millis(3500);
     let unknown = controller.caller.call(&url, &TaskId::random(), None, deadline, &Look::default()).await;
     assert!(matches!(&unknown, Err(CallError::Unknown { .. })), "{unknown:?}");
     assert_eq!(count.load(Ordering::SeqCst), 3, "sent, asked, sent again");

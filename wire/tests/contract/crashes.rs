@@ -16,11 +16,8 @@ const MOST: usize = 20;
 
 #[tokio::test]
 async fn whenever_the_agent_dies_the_call_is_answered_and_its_task_never_runs_after_its_outcome() {
-    for crash in [Crash::Before, Crash::Torn, Crash::After] {
-        let fired = sweep(crash).await;
-        // accepted, done, reported
-        assert_eq!(fired, 3, "{crash:?}");
-    }
+    // accepted, done, reported
+    assert_eq!(tokio::join!(sweep(Crash::Before), sweep(Crash::Torn), sweep(Crash::After)), (3, 3, 3));
 }
 
 async fn sweep(crash: Crash) -> usize {
@@ -42,7 +39,7 @@ async fn dies_at(append: usize, crash: Crash) -> bool {
     let theirs = token.clone();
     let call =
         tokio::spawn(async move { caller.call(&url, &ours, Some(&theirs), soon(), &act("once")).await });
-    if timeout(Duration::from_millis(300), faults.crashed()).await.is_err() {
+    if timeout(Duration::from_secs(2), faults.crashed()).await.is_err() {
         assert_eq!(faults.fired(), 0);
         assert_eq!(call.await.unwrap().unwrap().word, "ONCE");
         return false;

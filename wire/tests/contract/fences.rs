@@ -99,7 +99,7 @@ async fn a_task_whose_deadline_passes_in_the_line_ends_expired_without_effect() 
     node.world.close_gate();
     let token = fence("vm1", 1, 1);
     assert_ok(&send_act(&node.url(), &TaskId::random(), Some(&token), &receiver.url, "first").await);
-    let (task, deadline) = (TaskId::random(), unix_millis() + 100);
+    let (task, deadline) = (TaskId::random(), unix_millis() + 500);
     let brief = Fence { deadline: Some(deadline), ..token };
     assert_ok(&send_act(&node.url(), &task, Some(&brief), &receiver.url, "waits").await);
     eventually("the deadline passes", async || unix_millis() > deadline).await;

@@ -30,7 +30,8 @@ async fn only_a_2xx_ends_reporting() {
 async fn a_slow_receiver_is_waited_for() {
     let (node, receiver) = (Node::start().await, Receiver::start(&[Slow(Duration::from_millis(700))]).await);
     assert_ok(&send_act(&node.url(), &TaskId::random(), None, &receiver.url, "a").await);
-    sleep(Duration::from_millis(1200)).await;
+    receiver.wait_reports(1).await;
+    sleep(Duration::from_millis(1000)).await;
     let reports = receiver.reports();
     assert_eq!(reports.len(), 1, "{reports:?}");
     assert!(matches!(reports[0].mood, Slow(_)));

@@ -51,7 +51,11 @@ pub(super) fn params(
 }
 
 fn members(key: Option<&str>, mut body: Map<String, Value>) -> Result<Map<String, Value>> {
-    let inner = key.and_then(|key| body.remove(key));
+    let inner = match key {
+        // ZStack's clients write "null" where a call's parameters have no name; people write "params".
+        Some("null") => body.remove("null").or_else(|| body.remove("params")),
+        _ => key.and_then(|key| body.remove(key)),
+    };
     for (name, value) in &body {
         let beside = BESIDE.contains(&name.as_str());
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);

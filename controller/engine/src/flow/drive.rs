@@ -24,6 +24,8 @@ struct Driver<F: Flow> {
     epoch: Arc<AtomicI64>,
     flow: F,
     steps: Arc<Steps<F>>,
+    /// Given up when the flow is parked: who comes then is refused with the reason, rather than kept waiting.
+    turn: Option<Turn>,
 }
 
 /// What a move left behind.
@@ -32,11 +34,11 @@ enum Moved {
     Ended,
 }
 
-pub(super) async fn drive<F: Flow>(engine: Engine, row: FlowRow, _turn: Turn) {
+pub(super) async fn drive<F: Flow>(engine: Engine, row: FlowRow, turn: Turn) {
     let id = row.uuid;
     let _alive = engine.waiters().alive(id);
     let ended = match understood::<F>(&row) {
-        Ok(flow) => Driver::new(engine.clone(), row, flow).run().await,
+        Ok(flow) => Driver::new(engine.clone(), row, flow, turn).run().await,
         Err(error) => Err(error),
     };
     match ended {
@@ -58,9 +60,9 @@ fn understood<F: Flow>(row: &FlowRow) -> Result<F> {
 }
 
 impl<F: Flow> Driver<F> {
-    fn new(engine: Engine, row: FlowRow, flow: F) -> Self {
+    fn new(engine: Engine, row: FlowRow, flow: F, turn: Turn) -> Self {
         let epoch = Arc::new(AtomicI64::new(row.epoch));
-        Driver { engine, row, epoch, flow, steps: Arc::new(F::steps()) }
+        Driver { engine, row, epoch, flow, steps: Arc::new(F::steps()), turn: Some(turn) }
     }
 
     async fn run(mut self) -> Result<()> {
@@ -202,6 +204,7 @@ impl<F: Flow> Driver<F> {
             })
         });
         written.await?;
+        self.turn = None;
         self.engine.waiters().tell(self.row.uuid);
         self.row.attempts += 1;
         tokio::time::sleep(pause(self.row.attempts)).await;
@@ -268,7 +271,8 @@ async fn record_on<F: Flow>(
     Ok((None, flow))
 }
 
-/// Undoes the record steps below and at `from`, down to the next act, in one transaction.
+/// Undoes the record steps below `from`, down to the next act, in one transaction. A record step that
+/// failed was rolled back, there is nothing of it to undo.
 async fn record_back<F: Flow>(
     tx: &mut Tx,
     guard: Guard,
@@ -278,9 +282,6 @@ async fn record_back<F: Flow>(
     from: usize,
 ) -> Result<Stand<F>> {
     let mut at = from;
-    if let Some(Step { work: Work::Record { undo: Some(undo), .. }, .. }) = steps.list.get(at) {
-        undo(&mut flow, tx).await?;
-    }
     while at > 0 {
         at -= 1;
         match &steps.list[at].work {

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Invariants: a step is in the row before its first command leaves; every write of a flow is conditional
-//! on (owner, epoch); the step that failed is undone too; at most one live flow owns a resource; a flow
+//! on (owner, epoch); the act that failed is undone too; at most one live flow owns a resource; a flow
 //! that fails its guard forgets itself, for another controller goes on with it.
 
 mod cx;

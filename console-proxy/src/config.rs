@@ -1,0 +1,88 @@
+//! What the operator decides: a TOML file, and flags that come before it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use serde::Deserialize;
+
+/// Shows VMs' screens in a browser.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// TOML file with the settings below, named alike; unknown keys are refused
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where commands are taken, without authentication [default: 127.0.0.1:7758]
+    #[arg(long, value_name = "ADDR")]
+    plain_listen: Option<SocketAddr>,
+    /// Where browsers are served; they need a ticket [default: 0.0.0.0:4900]
+    #[arg(long, value_name = "ADDR")]
+    web_listen: Option<SocketAddr>,
+    /// Holds the task journal [default: /var/lib/cumulet/console-proxy]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    pub plain_listen: SocketAddr,
+    pub web_listen: SocketAddr,
+    pub state_dir: PathBuf,
+    /// Pages of these origins (`https://ui.example`) may open consoles besides our own; file only.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            plain_listen: SocketAddr::from(([127, 0, 0, 1], 7758)),
+            web_listen: SocketAddr::from(([0, 0, 0, 0], 4900)),
+            state_dir: "/var/lib/cumulet/console-proxy".into(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    pub fn from_args() -> anyhow::Result<Self> {
+        Self::resolve(Args::parse())
+    }
+
+    fn resolve(args: Args) -> anyhow::Result<Self> {
+        let mut config = match &args.config {
+            None => Config::default(),
+            Some(file) => {
+                let text = std::fs::read_to_string(file);
+                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+                toml::from_str(&text).with_context(|| format!("{} is not understood", file.display()))?
+            }
+        };
+        config.plain_listen = args.plain_listen.unwrap_or(config.plain_listen);
+        config.state_dir = args.state_dir.unwrap_or(config.state_dir);
+        config.web_listen = args.web_listen.unwrap_or(config.web_listen);
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        assert!(toml::from_str::<Config>("listne = '127.0.0.1:1'").is_err());
+    }
+
+    #[test]
+    fn a_flag_comes_before_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "plain-listen = '127.0.0.1:1'\nallowed-origins = ['a']").unwrap();
+        let path = file.path().to_str().unwrap();
+        let args = ["x", "--config", path, "--plain-listen", "127.0.0.1:2"];
+        let config = Config::resolve(Args::parse_from(args)).unwrap();
+        assert_eq!((config.plain_listen.port(), config.allowed_origins), (2, vec!["a".to_owned()]));
+    }
+}

@@ -1,0 +1,253 @@
+//! Flows against a real database: forward, back, parked, adopted by another controller.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use engine::api::{Gate, Session};
+use engine::db::{Db, Tx};
+use engine::flow::{Cx, Flow, FlowView, Steps};
+use engine::inventory::Inventory;
+use engine::module::Module;
+use engine::query::Query;
+use engine::{Any, Engine, Id, Result, args, codes};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+
+const GATE: Gate = |_, _| Box::pin(async { Ok(Session { uuid: Id::random(), account: Id::random() }) });
+
+/// What a test makes its flow do, by the flow's key; and what the flow did.
+#[derive(Default)]
+struct Script {
+    fail_act: AtomicBool,
+    fail_record: AtomicBool,
+    fail_undo: AtomicBool,
+    hang: AtomicBool,
+    acts: AtomicUsize,
+    undone: AtomicUsize,
+}
+
+static SCRIPTS: LazyLock<Mutex<std::collections::HashMap<String, Arc<Script>>>> = LazyLock::new(Mutex::default);
+
+fn script(key: &str) -> Arc<Script> {
+    Arc::clone(SCRIPTS.lock().unwrap().entry(key.to_owned()).or_default())
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Probe {
+    resource: Id<Any>,
+    key: String,
+    seen: Vec<String>,
+}
+
+impl Probe {
+    fn new(key: &str) -> Self {
+        Probe { resource: Id::derived(&[key]), key: key.into(), seen: Vec::new() }
+    }
+
+    async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
+        self.seen.push("enter".into());
+        tx.exec("INSERT INTO setting (category, name, value) VALUES ('probe', $1, 'in')", args![&self.key]).await?;
+        Ok(())
+    }
+
+    async fn leave(&mut self, tx: &mut Tx) -> Result<()> {
+        tx.exec("DELETE FROM setting WHERE name = $1", args![&self.key]).await?;
+        Ok(())
+    }
+
+    async fn act(&mut self, _cx: &Cx) -> Result<()> {
+        let script = script(&self.key);
+        script.acts.fetch_add(1, Ordering::SeqCst);
+        while script.hang.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.seen.push("act".into());
+        match script.fail_act.load(Ordering::SeqCst) {
+            true => Err(codes::OPERATION.because("the act was told to fail")),
+            false => Ok(()),
+        }
+    }
+
+    async fn undo(&mut self, _cx: &Cx) -> Result<()> {
+        let script = script(&self.key);
+        if script.fail_undo.load(Ordering::SeqCst) {
+            return Err(codes::OPERATION.because("the undo was told to fail"));
+        }
+        script.undone.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn finish(&mut self, tx: &mut Tx) -> Result<()> {
+        self.seen.push("finish".into());
+        tx.exec("UPDATE setting SET value = 'done' WHERE name = $1", args![&self.key]).await?;
+        match script(&self.key).fail_record.load(Ordering::SeqCst) {
+            true => Err(codes::STATE.because("the record was told to fail")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Flow for Probe {
+    const NAME: &'static str = "test.probe";
+
+    fn resource(&self) -> Id<Any> {
+        self.resource
+    }
+
+    fn title(&self) -> String {
+        format!("probe {}", self.key)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new()
+            .record_undo("enter", Self::enter, Self::leave)
+            .act_undo("act", Self::act, Self::undo)
+            .record("finish", Self::finish)
+    }
+
+    async fn answer(&self, _tx: &mut Tx) -> Result<Value> {
+        Ok(json!({ "seen": self.seen }))
+    }
+}
+
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        World { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A controller on this world's database; a second one plays the successor of the first.
+    async fn controller(&self) -> Engine {
+        let url = format!("sqlite:{}", self.dir.path().join("db").display());
+        let db = Db::open(&url, &MIGRATIONS).await.unwrap();
+        let module = Module::new("probe").flow::<Probe>();
+        Engine::start(db, vec![module], GATE, "http://127.0.0.1:1/callback", ()).await.unwrap()
+    }
+}
+
+async fn rows(engine: &Engine, key: &str) -> Vec<String> {
+    let mut tx = engine.db().read().await.unwrap();
+    let rows = tx.all::<(String,)>("SELECT value FROM setting WHERE name = $1", args![key]).await.unwrap();
+    rows.into_iter().map(|row| row.0).collect()
+}
+
+async fn state(engine: &Engine) -> Value {
+    let reply = Query::default().run::<FlowView>(&mut engine.db().read().await.unwrap()).await.unwrap();
+    assert!(FlowView::FIELDS.iter().any(|field| field.column == "state"));
+    reply["inventories"][0].clone()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..400 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("did not happen: {what}");
+}
+
+#[tokio::test]
+async fn a_flow_that_succeeds_runs_each_step_once_and_answers() {
+    let world = World::new();
+    let engine = world.controller().await;
+    let answer = engine.run(Probe::new("ok")).await.unwrap();
+    assert_eq!(answer["seen"], json!(["enter", "act", "finish"]));
+    assert_eq!(rows(&engine, "ok").await, ["done"]);
+    assert_eq!(state(&engine).await["state"], "done");
+}
+
+#[tokio::test]
+async fn a_failed_act_is_undone_and_leaves_no_rows() {
+    let world = World::new();
+    let engine = world.controller().await;
+    script("act").fail_act.store(true, Ordering::SeqCst);
+    let error = engine.run(Probe::new("act")).await.unwrap_err();
+    assert_eq!(error.details(), "the act was told to fail");
+    assert_eq!(script("act").undone.load(Ordering::SeqCst), 1);
+    assert!(rows(&engine, "act").await.is_empty());
+    assert_eq!(state(&engine).await["state"], "undone");
+}
+
+#[tokio::test]
+async fn a_failed_record_takes_its_own_changes_back_and_undoes_the_act_before_it() {
+    let world = World::new();
+    let engine = world.controller().await;
+    script("record").fail_record.store(true, Ordering::SeqCst);
+    engine.run(Probe::new("record")).await.unwrap_err();
+    assert_eq!(script("record").undone.load(Ordering::SeqCst), 1);
+    assert!(rows(&engine, "record").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_undo_parks_the_flow_visibly_and_is_tried_again() {
+    let world = World::new();
+    let engine = world.controller().await;
+    let script = script("park");
+    script.fail_act.store(true, Ordering::SeqCst);
+    script.fail_undo.store(true, Ordering::SeqCst);
+    let error = engine.run(Probe::new("park")).await.unwrap_err();
+    assert!(error.details().contains("not cleaned up yet"), "{error}");
+    assert_eq!(state(&engine).await["state"], "parked");
+    let busy = engine.run(Probe::new("park")).await;
+    assert!(busy.is_err(), "a parked flow still owns its resource");
+    script.fail_undo.store(false, Ordering::SeqCst);
+    until("undone", async || state(&engine).await["state"] == "undone").await;
+    assert!(rows(&engine, "park").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_successor_goes_on_and_the_old_controller_changes_nothing_more() {
+    let world = World::new();
+    let old = world.controller().await;
+    let script = script("adopt");
+    script.hang.store(true, Ordering::SeqCst);
+    let runs = tokio::spawn({
+        let old = old.clone();
+        async move { old.run(Probe::new("adopt")).await }
+    });
+    until("the act began", async || script.acts.load(Ordering::SeqCst) == 1).await;
+    let successor = world.controller().await;
+    until("the act was repeated", async || script.acts.load(Ordering::SeqCst) == 2).await;
+    let epoch = state(&successor).await["epoch"].as_i64().unwrap();
+    script.hang.store(false, Ordering::SeqCst);
+    until("done", async || state(&successor).await["state"] == "done").await;
+    tokio::time::timeout(Duration::from_secs(5), runs).await.ok();
+    assert_eq!(rows(&successor, "adopt").await, ["done"]);
+    assert_eq!(script.undone.load(Ordering::SeqCst), 0, "the old controller undid nothing");
+    assert_eq!(state(&successor).await["epoch"], epoch);
+}
+
+#[tokio::test]
+async fn a_unit_that_fails_or_panics_disturbs_no_other() {
+    let world = World::new();
+    let db = world.controller().await.db().clone();
+    const INSERT: &str = "INSERT INTO setting (category, name, value) VALUES ('unit', $1, 'x')";
+    let units = (0..60).map(|n: usize| {
+        let db = db.clone();
+        async move {
+            db.write(move |tx| {
+                Box::pin(async move {
+                    tx.exec(INSERT, args![n.to_string()]).await?;
+                    match n % 3 {
+                        0 => Ok(()),
+                        1 => Err(codes::STATE.because("no")),
+                        _ => panic!("told to"),
+                    }
+                })
+            })
+            .await
+            .is_ok()
+        }
+    });
+    let kept = futures::future::join_all(units).await.into_iter().filter(|kept| *kept).count();
+    assert_eq!(kept, 20);
+    let mut tx = db.read().await.unwrap();
+    assert_eq!(tx.number("SELECT count(*) FROM setting WHERE category = 'unit'", args![]).await.unwrap(), 20);
+}

@@ -1,0 +1,20 @@
+//! The HTTP client that both halves use between controller and agents.
+
+use std::time::Duration;
+
+use reqwest::{ClientBuilder, redirect};
+
+/// Goes straight to its peer: no proxy, no redirect. It trusts no certificate authority of the operating
+/// system: peers are certified by the controller's own, or speak plain HTTP.
+///
+/// At most `idle` unused connections are kept per peer, for `idle_age`.
+pub fn client(connect: Duration, idle: usize, idle_age: Duration) -> ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .tls_certs_only([])
+        .tcp_nodelay(true)
+        .connect_timeout(connect)
+        .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(idle_age)
+}
