@@ -20,6 +20,7 @@ pub struct Config {
     /// The administrator's password at the first start; later ones are changed by the API.
     pub admin_password: String,
     pub ports: Ports,
+    pub console: Console,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,6 +40,30 @@ pub struct Ports {
     pub console_proxy: u16,
 }
 
+/// Where the console proxy is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Console {
+    /// Where the controller reaches it.
+    pub proxy_address: String,
+    /// Where browsers reach it; by default there too.
+    pub public_hostname: Option<String>,
+    pub public_port: u16,
+}
+
+impl Console {
+    /// Where browsers reach it.
+    pub fn hostname(&self) -> &str {
+        self.public_hostname.as_deref().unwrap_or(&self.proxy_address)
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Console { proxy_address: "127.0.0.1".into(), public_hostname: None, public_port: 4900 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -48,6 +73,7 @@ impl Default for Config {
             callback_url: None,
             admin_password: "password".into(),
             ports: Ports::default(),
+            console: Console::default(),
         }
     }
 }
@@ -94,5 +120,6 @@ mod tests {
         let config: Config = toml::from_str("").unwrap();
         assert_eq!(config.database_url(), "sqlite:/var/lib/cumulet/controller/cumulet.db");
         assert_eq!(config.ports.kvm_agent, 7070);
+        assert_eq!((config.console.hostname(), config.console.public_port), ("127.0.0.1", 4900));
     }
 }

@@ -5,11 +5,24 @@
 
 pub mod config;
 pub mod modules;
+#[cfg(test)]
+mod testing;
 mod validate;
 
 pub mod account;
+pub mod backup_storage;
 pub mod cluster;
+pub mod console;
 pub mod host;
+pub mod image;
+pub mod l2;
+pub mod l3;
+pub mod nic;
+pub mod offering;
+pub mod primary_storage;
+pub mod setting;
+pub mod vm;
+pub mod volume;
 pub mod zone;
 
 use std::net::SocketAddr;
@@ -17,6 +30,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use engine::db::Db;
+use engine::engine::Parts;
 use engine::{Engine, Result, codes};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +55,8 @@ impl Controller {
         let address = listener.local_addr().map_err(|e| codes::IO.because(e.to_string()))?;
         let db = Db::open(&config.database_url(), &MIGRATIONS).await?;
         let (callback, admin_password) = (config.callback_url(address), config.admin_password.clone());
-        let engine = Engine::start(db, modules::all(), account::gate, &callback, config.ports).await?;
+        let parts = Parts::default().with(config.ports).with(config.console);
+        let engine = Engine::start(db, modules::all(), account::gate, &callback, parts).await?;
         account::ensure_admin(&engine, &admin_password).await?;
         let app = router(&engine);
         let serving = tokio::spawn(async move {

@@ -7,14 +7,29 @@ use crate::host::hook::HostHook;
 pub fn all() -> Vec<Module> {
     vec![
         crate::account::module(),
+        crate::setting::module(),
         crate::zone::module(),
+        crate::offering::module(),
         crate::cluster::module(),
         crate::host::module(),
+        crate::primary_storage::module(),
+        crate::backup_storage::module(),
+        crate::image::module(),
+        crate::l2::module(),
+        crate::l3::module(),
+        crate::volume::module(),
+        crate::nic::module(),
+        crate::vm::module(),
+        crate::console::module(),
     ]
 }
 
 /// What is made on a host when it comes, in order; taken away in the opposite order when it goes.
-pub static HOST_HOOKS: &[&dyn HostHook] = &[];
+pub static HOST_HOOKS: &[&dyn HostHook] = &[
+    &crate::l2::host_hook::L2Networks,
+    &crate::primary_storage::host_hook::Storages,
+    &crate::l3::host_hook::L3Networks,
+];
 
 /// The whole wiring as text.
 pub fn wiring() -> String {

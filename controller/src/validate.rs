@@ -1,7 +1,11 @@
 //! Checks that several calls share.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use engine::{Result, codes};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 /// `deleteMode` of every deletion. ZStack's words; both spread to dependants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -43,6 +47,44 @@ pub fn unsupported<T>(field: &str, value: &Option<T>) -> Result<()> {
     match value {
         None => Ok(()),
         Some(_) => Err(codes::UNIMPLEMENTED.because(format!("\"{field}\" is not supported yet: leave it out"))),
+    }
+}
+
+/// A list that may stand in a URL, where a name that comes once is no list:
+/// `#[serde(default, deserialize_with = "validate::list")]`.
+pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "one value of the right kind, or a list of them")]
+    enum Read<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    Ok(match Read::deserialize(from)? {
+        Read::One(one) => vec![one],
+        Read::Many(many) => many,
+    })
+}
+
+/// A number or a truth that may stand in a URL, where everything is text:
+/// `#[serde(default, deserialize_with = "validate::plain")]`.
+pub fn plain<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + FromStr<Err: Display>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number, true or false")]
+    enum Read<T> {
+        Plain(T),
+        Text(String),
+    }
+    match Option::deserialize(from)? {
+        None => Ok(None),
+        Some(Read::Plain(value)) => Ok(Some(value)),
+        Some(Read::Text(text)) => match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(D::Error::custom(format!("\"{text}\": {error}"))),
+        },
     }
 }
 

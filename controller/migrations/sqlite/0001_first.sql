@@ -195,6 +195,8 @@ CREATE TABLE backup_storage (
     status TEXT NOT NULL CHECK (status IN ('Connecting', 'Connected', 'Disconnected')),
     total_capacity BIGINT NOT NULL,
     available_capacity BIGINT NOT NULL,
+    -- It is being deleted: nothing is fetched from it or brought to it any more.
+    leaving BOOLEAN NOT NULL,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL
 );
@@ -220,21 +222,28 @@ CREATE TABLE image (
     type TEXT NOT NULL,
     platform TEXT NOT NULL,
     architecture TEXT,
-    format TEXT NOT NULL,
+    -- Unknown until the image has been inspected, unless it was named.
+    format TEXT,
     system BOOLEAN NOT NULL,
     virtio BOOLEAN NOT NULL,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL
 );
+-- A copy of an image on one backup storage.
 CREATE TABLE image_backup_storage (
+    uuid TEXT PRIMARY KEY,
     image_uuid TEXT NOT NULL REFERENCES image (uuid) ON DELETE CASCADE,
     backup_storage_uuid TEXT NOT NULL REFERENCES backup_storage (uuid),
     install_path TEXT NOT NULL,
-    status TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('Downloading', 'Ready', 'Deleted')),
+    -- Its bits are being deleted: nobody starts to fetch them any more.
+    leaving BOOLEAN NOT NULL,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL,
-    PRIMARY KEY (image_uuid, backup_storage_uuid)
+    UNIQUE (image_uuid, backup_storage_uuid)
 );
+CREATE INDEX image_backup_storage_place ON image_backup_storage (backup_storage_uuid);
+CREATE INDEX image_backup_storage_trash ON image_backup_storage (last_op_date) WHERE status = 'Deleted';
 -- Copies of images on primary storage, from which root volumes are cloned.
 CREATE TABLE image_cache (
     image_uuid TEXT NOT NULL,
@@ -257,6 +266,8 @@ CREATE TABLE l2_network (
     virtual_network_id BIGINT NOT NULL,
     isolated BOOLEAN NOT NULL,
     pvlan TEXT,
+    -- Nothing new may come to use it.
+    deleting BOOLEAN NOT NULL DEFAULT FALSE,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL
 );
@@ -264,8 +275,10 @@ CREATE INDEX l2_network_zone ON l2_network (zone_uuid);
 CREATE TABLE l2_network_cluster (
     l2_network_uuid TEXT NOT NULL REFERENCES l2_network (uuid) ON DELETE CASCADE,
     cluster_uuid TEXT NOT NULL REFERENCES cluster (uuid) ON DELETE CASCADE,
+    state TEXT NOT NULL CHECK (state IN ('Attaching', 'Attached', 'Detaching')),
     PRIMARY KEY (l2_network_uuid, cluster_uuid)
 );
+CREATE INDEX l2_network_cluster_cluster ON l2_network_cluster (cluster_uuid);
 
 CREATE TABLE l3_network (
     uuid TEXT PRIMARY KEY,
@@ -281,6 +294,8 @@ CREATE TABLE l3_network (
     ip_version BIGINT NOT NULL,
     enable_ipam BOOLEAN NOT NULL,
     isolated BOOLEAN NOT NULL,
+    -- Nothing new may come to use it.
+    deleting BOOLEAN NOT NULL DEFAULT FALSE,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL
 );
@@ -291,9 +306,20 @@ CREATE TABLE l3_network_dns (
     create_date BIGINT NOT NULL,
     PRIMARY KEY (l3_network_uuid, dns)
 );
+CREATE TABLE network_service_provider (
+    uuid TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    description TEXT,
+    type TEXT NOT NULL UNIQUE,
+    create_date BIGINT NOT NULL,
+    last_op_date BIGINT NOT NULL
+);
+INSERT INTO network_service_provider (uuid, name, description, type, create_date, last_op_date) VALUES
+    ('f1a7000000004000800000000000f1a7', 'Flat Network Service Provider',
+        'DHCP and DNS of a network on each host that runs its VMs', 'Flat', 1792000000000000, 1792000000000000);
 CREATE TABLE l3_network_service (
     l3_network_uuid TEXT NOT NULL REFERENCES l3_network (uuid) ON DELETE CASCADE,
-    network_service_provider_uuid TEXT NOT NULL,
+    network_service_provider_uuid TEXT NOT NULL REFERENCES network_service_provider (uuid),
     network_service_type TEXT NOT NULL,
     PRIMARY KEY (l3_network_uuid, network_service_type)
 );
@@ -312,6 +338,8 @@ CREATE TABLE ip_range (
     ip_version BIGINT NOT NULL,
     prefix_len BIGINT NOT NULL,
     ip_range_type TEXT NOT NULL,
+    -- No address of it is given out any more.
+    deleting BOOLEAN NOT NULL DEFAULT FALSE,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL
 );
@@ -328,7 +356,7 @@ CREATE TABLE vm_instance (
     host_uuid TEXT REFERENCES host (uuid),
     last_host_uuid TEXT,
     image_uuid TEXT,
-    instance_offering_uuid TEXT REFERENCES instance_offering (uuid),
+    instance_offering_uuid TEXT REFERENCES instance_offering (uuid) ON DELETE SET NULL,
     root_volume_uuid TEXT,
     default_l3_network_uuid TEXT,
     platform TEXT NOT NULL,
@@ -343,6 +371,8 @@ CREATE TABLE vm_instance (
     allocator_strategy TEXT NOT NULL,
     virtio BOOLEAN NOT NULL,
     state TEXT NOT NULL,
+    -- What it was before the flow that works on it began.
+    state_before TEXT,
     create_date BIGINT NOT NULL,
     last_op_date BIGINT NOT NULL
 );
@@ -421,6 +451,7 @@ CREATE TABLE used_ip (
 );
 CREATE INDEX used_ip_range ON used_ip (ip_range_uuid, ip_in_long);
 CREATE INDEX used_ip_nic ON used_ip (vm_nic_uuid);
+CREATE UNIQUE INDEX used_ip_dhcp ON used_ip (l3_network_uuid) WHERE used_for = 'DHCP';
 
 -- A network's servers on a host; made at first use, taken away with the network or the host.
 CREATE TABLE l3_network_host (
@@ -428,6 +459,7 @@ CREATE TABLE l3_network_host (
     host_uuid TEXT NOT NULL REFERENCES host (uuid) ON DELETE CASCADE,
     PRIMARY KEY (l3_network_uuid, host_uuid)
 );
+CREATE INDEX l3_network_host_host ON l3_network_host (host_uuid);
 
 -- What lists show: rows with what is derived from claims.
 CREATE VIEW host_view AS

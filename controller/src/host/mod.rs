@@ -15,6 +15,8 @@ pub mod driver;
 pub mod hook;
 pub mod kvm;
 mod ping;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod store;
 
 use engine::flow::Agent;

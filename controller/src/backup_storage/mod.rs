@@ -1,0 +1,105 @@
+//! A backup storage: where images are kept, and where hosts fetch them from.
+//!
+//! ```text
+//!  status   Connecting ──▶ Connected ◀──▶ Disconnected      (pings decide)
+//!  state    Enabled ◀──▶ Disabled                           (an operator decides; Disabled takes no new images)
+//! ```
+//!
+//! It serves the zones that it is attached to and belongs to none: when a zone goes, only the attachment
+//! goes with it.
+
+mod add;
+mod api;
+mod cascade;
+pub mod driver;
+mod ping;
+mod sftp;
+mod store;
+
+use std::time::Duration;
+
+use engine::db::Tx;
+use engine::inventory::{attach, page_uuids};
+use engine::module::Module;
+use engine::setting::{AnySetting, Setting, seconds};
+use engine::{Id, Result, Stamp, inventory};
+use serde_json::{Map, Value};
+
+pub use store::{is_leaving, takes_images};
+
+/// Marks ids of backup storages.
+#[derive(Debug)]
+pub enum BackupStorage {}
+
+inventory! {
+    /// A backup storage as the API shows it. Capacities in bytes.
+    BackupStorageInventory in "backup_storage" {
+        uuid: Id<BackupStorage>,
+        name: String,
+        url: String,
+        description: Option<String>,
+        total_capacity: i64,
+        available_capacity: i64,
+        r#type: String,
+        state: String,
+        status: String,
+        hostname: String,
+        username: String,
+        ssh_port: i64,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } fill
+}
+
+impl BackupStorageInventory {
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+        let zones = store::zones(tx, page_uuids(page)).await?;
+        attach(page, "attachedZoneUuids", zones)
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.status == "Connected"
+    }
+}
+
+pub(crate) const PING_INTERVAL: Setting<Duration> = Setting {
+    category: "backupStorage",
+    name: "ping.interval",
+    default: "60",
+    help: "how often each backup storage is pinged, seconds",
+    read: seconds,
+};
+
+const SETTINGS: &[AnySetting] = &[PING_INTERVAL.entry(|text| PING_INTERVAL.accepts(text))];
+
+pub fn module() -> Module {
+    Module::new("backup storage")
+        .query::<BackupStorageInventory>("QueryBackupStorage", "/backup-storage")
+        .query::<BackupStorageInventory>("QuerySftpBackupStorage", "/backup-storage/sftp")
+        .ask::<api::GetBackupStorageTypes>()
+        .api::<api::AddSftpBackupStorage>()
+        .api::<api::UpdateBackupStorage>()
+        .api::<api::UpdateSftpBackupStorage>()
+        .api::<api::ChangeBackupStorageState>()
+        .api::<api::ReconnectBackupStorage>()
+        .api::<api::ReconnectSftpBackupStorage>()
+        .api::<api::AttachBackupStorageToZone>()
+        .api::<api::DetachBackupStorageFromZone>()
+        .api::<api::DeleteBackupStorage>()
+        .flow::<add::Add>()
+        .flow::<add::Reconnect>()
+        .cascade(&cascade::BackupStorageKind, &[])
+        .settings(SETTINGS)
+        .sweep(ping::SWEEP)
+}
+
+/// Pings all of them now.
+#[cfg(test)]
+pub(crate) async fn ping_all(engine: &engine::Engine) {
+    ping::pass(engine.clone()).await.unwrap();
+}
+
+#[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Hosts without hypervisors, on the real wire: a kvm-agent and a vrouter-agent each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use engine::{Any, Id, args};
+use serde_json::json;
+use wire::Fault;
+use wire::agent::{Cx, Routes};
+use wire::calls::{Done, dhcp, host, network, vm};
+
+use crate::config::Ports;
+use crate::testing::{Cloud, Serving, serve};
+
+/// What a host has and how it behaves.
+#[derive(Default)]
+pub struct World {
+    pub known_as: Mutex<String>,
+    pub bridges: Mutex<BTreeSet<String>>,
+    pub missing_interfaces: Mutex<Vec<String>>,
+    /// By the namespace's name.
+    pub namespaces: Mutex<BTreeMap<String, Namespace>>,
+    pub consoles: Mutex<Vec<vm::OpenConsole>>,
+    /// Commands to these paths fail with this.
+    pub refusal: Mutex<Option<(&'static str, String)>>,
+    /// The paths of all commands that change something, in order.
+    pub heard: Mutex<Vec<&'static str>>,
+}
+
+/// What DHCP serves in one network.
+#[derive(Clone, Debug, Default)]
+pub struct Namespace {
+    pub server: String,
+    /// By MAC.
+    pub leases: BTreeMap<String, dhcp::Lease>,
+}
+
+/// A host's agents and what is behind them.
+pub struct Hypervisor {
+    pub world: Arc<World>,
+    pub ip: Ipv4Addr,
+    kvm: Serving,
+    vrouter: Serving,
+}
+
+impl World {
+    pub fn refuses(&self, path: &'static str, error: &str) {
+        *self.refusal.lock().unwrap() = Some((path, error.to_owned()));
+    }
+
+    pub fn obeys(&self) {
+        *self.refusal.lock().unwrap() = None;
+    }
+
+    pub fn bridges(&self) -> Vec<String> {
+        self.bridges.lock().unwrap().iter().cloned().collect()
+    }
+
+    pub fn namespaces(&self) -> BTreeMap<String, Namespace> {
+        self.namespaces.lock().unwrap().clone()
+    }
+
+    /// How many commands came to `path`.
+    pub fn count(&self, path: &str) -> usize {
+        self.heard.lock().unwrap().iter().filter(|heard| **heard == path).count()
+    }
+
+    fn hears<C: wire::Call>(&self) -> Result<(), Fault> {
+        self.heard.lock().unwrap().push(C::PATH);
+        match &*self.refusal.lock().unwrap() {
+            Some((path, error)) if *path == C::PATH => Err(Fault::new(error.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Hypervisor {
+    /// At `127.0.0.<number>`, on these ports or, when there are none yet, on ports of its choice.
+    async fn start(number: u8, ports: Option<(u16, u16)>) -> Hypervisor {
+        let ip = Ipv4Addr::new(127, 0, 0, number);
+        let (kvm, vrouter) = ports.unwrap_or_default();
+        let world = Arc::new(World::default());
+        let at = |port| SocketAddr::new(IpAddr::V4(ip), port);
+        let kvm = serve(at(kvm), kvm_routes(&world)).await;
+        let vrouter = serve(at(vrouter), vrouter_routes(&world)).await;
+        Hypervisor { world, ip, kvm, vrouter }
+    }
+
+    fn ports(&self) -> (u16, u16) {
+        (self.kvm.address.port(), self.vrouter.address.port())
+    }
+
+    /// From now on none of its agents answers.
+    pub async fn goes_down(self) {
+        self.kvm.end().await;
+        self.vrouter.end().await;
+    }
+}
+
+fn kvm_routes(world: &Arc<World>) -> Routes<World> {
+    Routes::new(Arc::clone(world))
+        .on(fact)
+        .on(connect)
+        .on(capacity)
+        .on(ping)
+        .on(check_interfaces)
+        .on(create_bridge)
+        .on(delete_bridge)
+        .on(open_console)
+}
+
+fn vrouter_routes(world: &Arc<World>) -> Routes<World> {
+    Routes::new(Arc::clone(world)).on(prepare).on(apply).on(release).on(delete_namespace)
+}
+
+async fn fact(_: Cx<World>, _: host::GetFact) -> Result<host::Fact, Fault> {
+    Ok(host::Fact { cpu_architecture: "x86_64".into(), virt_type: "qemu".into(), ..Default::default() })
+}
+
+async fn connect(cx: Cx<World>, command: host::Connect) -> Result<host::Connected, Fault> {
+    *cx.known_as.lock().unwrap() = command.host_uuid;
+    Ok(host::Connected::default())
+}
+
+async fn capacity(_: Cx<World>, _: host::GetCapacity) -> Result<host::Capacity, Fault> {
+    Ok(host::Capacity { cpu_num: 4, cpu_speed: 2000, total_memory: 8 << 30, cpu_sockets: 1, ..Default::default() })
+}
+
+async fn ping(cx: Cx<World>, _: host::Ping) -> Result<host::Pong, Fault> {
+    Ok(host::Pong { host_uuid: cx.known_as.lock().unwrap().clone(), ..Default::default() })
+}
+
+async fn check_interfaces(
+    cx: Cx<World>,
+    command: network::CheckInterfaces,
+) -> Result<network::InterfacesChecked, Fault> {
+    cx.hears::<network::CheckInterfaces>()?;
+    let missing = cx.missing_interfaces.lock().unwrap();
+    let failed: Vec<_> = command.interface_names.into_iter().filter(|name| missing.contains(name)).collect();
+    match failed.is_empty() {
+        true => Ok(network::InterfacesChecked::default()),
+        false => Err(Fault::new(format!("no interface {failed:?}")).with("failedInterfaceNames", failed)),
+    }
+}
+
+async fn create_bridge(cx: Cx<World>, command: network::CreateBridge) -> Result<Done, Fault> {
+    cx.hears::<network::CreateBridge>()?;
+    cx.bridges.lock().unwrap().insert(command.bridge_name);
+    Ok(Done {})
+}
+
+async fn delete_bridge(cx: Cx<World>, command: network::DeleteBridge) -> Result<Done, Fault> {
+    cx.hears::<network::DeleteBridge>()?;
+    cx.bridges.lock().unwrap().remove(&command.bridge_name);
+    Ok(Done {})
+}
+
+async fn open_console(cx: Cx<World>, command: vm::OpenConsole) -> Result<Done, Fault> {
+    cx.hears::<vm::OpenConsole>()?;
+    cx.consoles.lock().unwrap().push(command);
+    Ok(Done {})
+}
+
+async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fault> {
+    cx.hears::<dhcp::BatchPrepare>()?;
+    for info in command.dhcp_infos {
+        cx.namespaces.lock().unwrap().entry(info.namespace_name).or_default().server = info.dhcp_server_ip;
+    }
+    Ok(Done {})
+}
+
+async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> {
+    cx.hears::<dhcp::BatchApply>()?;
+    let mut namespaces = cx.namespaces.lock().unwrap();
+    for info in command.dhcp_infos {
+        let network = |name: &String| name.ends_with(&info.l3_network_uuid);
+        if info.rebuild {
+            namespaces.iter_mut().filter(|(name, _)| network(name)).for_each(|(_, ns)| ns.leases.clear());
+        }
+        for lease in info.dhcp {
+            let namespace = namespaces.get_mut(&lease.namespace_name);
+            let namespace = namespace.ok_or_else(|| Fault::new("prepare the namespace first"))?;
+            namespace.leases.insert(lease.mac.clone(), lease);
+        }
+    }
+    Ok(Done {})
+}
+
+async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
+    cx.hears::<dhcp::Release>()?;
+    for lease in command.dhcp {
+        if let Some(namespace) = cx.namespaces.lock().unwrap().get_mut(&lease.namespace_name) {
+            namespace.leases.remove(&lease.mac);
+        }
+    }
+    Ok(Done {})
+}
+
+async fn delete_namespace(cx: Cx<World>, command: dhcp::DeleteNamespace) -> Result<Done, Fault> {
+    cx.hears::<dhcp::DeleteNamespace>()?;
+    cx.namespaces.lock().unwrap().remove(&command.namespace_name);
+    Ok(Done {})
+}
+
+/// A cloud with one zone and one cluster of simulated hosts.
+pub struct Fleet {
+    pub cloud: Cloud,
+    pub zone: String,
+    pub cluster: String,
+    pub hypervisors: Vec<Hypervisor>,
+    /// Their hosts' uuids, in the same order.
+    pub hosts: Vec<String>,
+}
+
+impl Fleet {
+    /// Of `size` hosts that are connected.
+    pub async fn start(size: u8) -> Fleet {
+        Fleet::with(size, Ports::default()).await
+    }
+
+    /// `ports` says where everything else listens.
+    pub async fn with(size: u8, ports: Ports) -> Fleet {
+        let mut hypervisors = vec![Hypervisor::start(1, None).await];
+        let (kvm_agent, vrouter_agent) = hypervisors[0].ports();
+        for number in 2..=size {
+            hypervisors.push(Hypervisor::start(number, Some((kvm_agent, vrouter_agent))).await);
+        }
+        let cloud = Cloud::start(Ports { kvm_agent, vrouter_agent, ..ports }).await;
+        let zone = uuid(&cloud.create("/zones", json!({ "name": "zone" })).await.unwrap());
+        let cluster = json!({ "name": "cluster", "zoneUuid": zone, "hypervisorType": "KVM" });
+        let cluster = uuid(&cloud.create("/clusters", cluster).await.unwrap());
+        let mut fleet = Fleet { cloud, zone, cluster, hypervisors, hosts: Vec::new() };
+        for index in 0..usize::from(size) {
+            let host = fleet.join(index).await;
+            fleet.hosts.push(host);
+        }
+        fleet
+    }
+
+    /// Adds the hypervisor as a host.
+    pub async fn join(&self, index: usize) -> String {
+        let ip = self.hypervisors[index].ip;
+        let host = json!({
+            "name": format!("hv{}", index + 1), "managementIp": ip, "clusterUuid": self.cluster,
+            "username": "root", "password": "word",
+        });
+        uuid(&self.cloud.create("/hosts/kvm", host).await.unwrap())
+    }
+
+    pub fn world(&self, index: usize) -> &World {
+        &self.hypervisors[index].world
+    }
+
+    /// Runs a statement on the database.
+    pub async fn sql(&self, sql: &'static str, args: Vec<engine::db::Value>) {
+        let done = self.cloud.engine.db().write(move |tx| Box::pin(async move { tx.exec(sql, args).await }));
+        done.await.unwrap();
+    }
+
+    /// Enters a VM that runs on the host, without starting anything: its uuid.
+    pub async fn vm(&self, name: &str, host: &str) -> Id<Any> {
+        const VM: &str = "INSERT INTO vm_instance (uuid, internal_id, name, zone_uuid, cluster_uuid, \
+             host_uuid, platform, type, hypervisor_type, cpu_num, cpu_speed, memory_size, \
+             reserved_memory_size, allocator_strategy, virtio, state, create_date, last_op_date) \
+             VALUES ($1, $2, $3, $4, $5, $6, 'Linux', 'UserVm', 'KVM', 1, 0, 1, 0, 'x', TRUE, 'Running', 0, 0)";
+        let uuid = Id::<Any>::random();
+        let number = i64::try_from(uuid.bits() >> 66).unwrap();
+        let (zone, cluster) = (self.zone.as_str(), self.cluster.as_str());
+        self.sql(VM, args![uuid, number, name, zone, cluster, host]).await;
+        uuid
+    }
+
+    /// Enters a NIC of the VM without an address: its uuid.
+    pub async fn nic(&self, vm: Id<Any>, l3: &str, mac: &str) -> Id<Any> {
+        const NIC: &str = "INSERT INTO vm_nic (uuid, vm_instance_uuid, l3_network_uuid, mac, hypervisor_type, \
+             ip_version, driver_type, internal_name, device_id, type, state, create_date, last_op_date) \
+             VALUES ($1, $2, $3, $4, 'KVM', 4, 'virtio', 'vnic', 0, 'VNIC', 'enable', 0, 0)";
+        let uuid = Id::<Any>::random();
+        self.sql(NIC, args![uuid, vm, l3, mac]).await;
+        uuid
+    }
+}
+
+/// The uuid of an inventory.
+pub fn uuid(inventory: &serde_json::Value) -> String {
+    inventory["uuid"].as_str().unwrap_or_else(|| panic!("no uuid in {inventory}")).to_owned()
+}

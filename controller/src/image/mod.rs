@@ -1,0 +1,137 @@
+//! An image: what disks of VMs are made from. Its bits lie on one or more backup storages, one *copy* on each.
+//!
+//! ```text
+//!  status   Downloading ──▶ Ready ◀──▶ Deleted ──▶ gone       (deleted images can be recovered for a while)
+//!  state    Enabled ◀──▶ Disabled                             (an operator decides; Disabled makes no new VMs)
+//! ```
+//!
+//! An image is inspected by its storage before it is Ready, and its bits never change after that. VMs made
+//! from it have copies of their own: deleting an image touches none. Work on bits is owned by the copy, work
+//! on rows by the image, so that an image can be deleted while it is still on its way.
+
+mod add;
+mod api;
+mod cascade;
+mod delete;
+mod expunge;
+mod media;
+mod progress;
+mod source;
+mod store;
+
+use std::time::Duration;
+
+use engine::db::Tx;
+use engine::inventory::{attach, page_uuids};
+use engine::module::Module;
+use engine::setting::{AnySetting, Setting, seconds};
+use engine::{Id, Result, Stamp, inventory};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::backup_storage::BackupStorage;
+
+pub use source::{ImageSource, source};
+
+/// Marks ids of images.
+#[derive(Debug)]
+pub enum Image {}
+
+/// Marks ids of copies: of one image on one backup storage.
+#[derive(Debug)]
+pub enum ImageCopy {}
+
+inventory! {
+    /// An image as the API shows it. Sizes in bytes: `size` is the virtual one. `sha256` is ours.
+    ImageInventory in "image" {
+        uuid: Id<Image>,
+        name: String,
+        description: Option<String>,
+        state: String,
+        status: String,
+        size: i64,
+        actual_size: i64,
+        md5_sum: Option<String>,
+        sha256: Option<String>,
+        url: String,
+        media_type: String,
+        guest_os_type: Option<String>,
+        r#type: String,
+        platform: String,
+        architecture: Option<String>,
+        format: Option<String>,
+        system: bool,
+        virtio: bool,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } fill
+}
+
+/// A copy as the API shows it. While an upload is awaited, `install_path` is where to PUT the bits.
+#[derive(Clone, Debug, sqlx::FromRow, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageBackupStorageRefInventory {
+    pub image_uuid: Id<Image>,
+    pub backup_storage_uuid: Id<BackupStorage>,
+    pub install_path: String,
+    pub status: String,
+    pub create_date: Stamp,
+    pub last_op_date: Stamp,
+}
+
+impl ImageInventory {
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+        let refs = store::refs(tx, page_uuids(page)).await?;
+        let refs = refs.into_iter().map(|copy| (copy.image_uuid.to_string(), copy));
+        attach(page, "backupStorageRefs", refs)
+    }
+}
+
+pub(crate) const DELETION_POLICY: Setting<delete::Policy> = Setting {
+    category: "image",
+    name: "deletionPolicy",
+    default: "Delay",
+    help: "what deleting an image means: Direct (its bits go at once) or Delay (it can be recovered for a while)",
+    read: delete::Policy::read,
+};
+pub(crate) const EXPUNGE_PERIOD: Setting<Duration> = Setting {
+    category: "image",
+    name: "expungePeriod",
+    default: "259200",
+    help: "how long a deleted image can be recovered, seconds",
+    read: seconds,
+};
+pub(crate) const EXPUNGE_INTERVAL: Setting<Duration> = Setting {
+    category: "image",
+    name: "expungeInterval",
+    default: "3600",
+    help: "how often deleted images whose time is over are looked for, seconds",
+    read: seconds,
+};
+
+const SETTINGS: &[AnySetting] = &[
+    DELETION_POLICY.entry(|text| DELETION_POLICY.accepts(text)),
+    EXPUNGE_PERIOD.entry(|text| EXPUNGE_PERIOD.accepts(text)),
+    EXPUNGE_INTERVAL.entry(|text| EXPUNGE_INTERVAL.accepts(text)),
+];
+
+pub fn module() -> Module {
+    Module::new("image")
+        .query::<ImageInventory>("QueryImage", "/images")
+        .ask::<progress::GetTaskProgress>()
+        .api::<api::AddImage>()
+        .api::<api::UpdateImage>()
+        .api::<api::ChangeImageState>()
+        .api::<delete::DeleteImage>()
+        .api::<delete::ExpungeImage>()
+        .api::<delete::RecoverImage>()
+        .flow::<add::Add>()
+        .flow::<delete::Purge>()
+        .cascade(&cascade::ImageKind, cascade::IMAGE_EDGES)
+        .cascade(&cascade::CopyKind, cascade::COPY_EDGES)
+        .settings(SETTINGS)
+        .sweep(expunge::SWEEP)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Attaching an L2 network to a cluster, and detaching it.
+
+use engine::db::Tx;
+use engine::flow::{Cx, Flow, Steps};
+use engine::inventory::{find, show};
+use engine::{Any, Id, Result, codes};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::host_hook::{Wish, everywhere};
+use super::{L2Network, L2NetworkInventory, store, usable};
+use crate::cluster::{Cluster, ClusterInventory};
+
+/// A host that does not answer for so long is not there.
+const HOST_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// enter → realize on every connected host → attached
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Attach {
+    pub l2: Id<L2Network>,
+    pub cluster: Id<Cluster>,
+}
+
+impl Attach {
+    async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
+        let l2 = usable(tx, self.l2).await?;
+        let cluster: ClusterInventory = find(tx, self.cluster).await?;
+        check(tx, &l2, &cluster).await?;
+        match store::enter(tx, self.l2, self.cluster).await? {
+            true => Ok(()),
+            false => Err(codes::INVALID_ARGUMENT.because(format!(
+                "l2 network \"{}\" is attached to cluster \"{}\" already",
+                l2.name, cluster.name
+            ))),
+        }
+    }
+
+    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
+        store::leave(tx, self.l2, self.cluster).await
+    }
+
+    async fn realize(&mut self, cx: &Cx) -> Result<()> {
+        bring_about(cx, self.l2, self.cluster, Wish::Realized).await
+    }
+
+    async fn remove(&mut self, cx: &Cx) -> Result<()> {
+        bring_about(cx, self.l2, self.cluster, Wish::Removed).await
+    }
+
+    async fn attached(&mut self, tx: &mut Tx) -> Result<()> {
+        store::change(tx, self.l2, self.cluster, "Attaching", "Attached").await?;
+        tx.emit("/l2/attached", self.l2.cast(), json!({ "clusterUuid": self.cluster })).await
+    }
+}
+
+/// Zones are crossed by no network, and no two networks of a cluster share a bridge.
+async fn check(tx: &mut Tx, l2: &L2NetworkInventory, cluster: &ClusterInventory) -> Result<()> {
+    if l2.zone_uuid != cluster.zone_uuid {
+        let details =
+            format!("l2 network \"{}\" and cluster \"{}\" lie in different zones", l2.name, cluster.name);
+        return Err(codes::INVALID_ARGUMENT.because(details));
+    }
+    let bridge = l2.driver()?.bridge_name(l2);
+    for other in store::in_cluster(tx, cluster.uuid).await? {
+        if other.uuid != l2.uuid && other.driver()?.bridge_name(&other) == bridge {
+            let details = format!(
+                "l2 network \"{}\" uses interface \"{}\" in cluster \"{}\" already: detach it first, or use \
+                 another interface",
+                other.name, other.physical_interface, cluster.name
+            );
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+    }
+    Ok(())
+}
+
+async fn bring_about(cx: &Cx, l2: Id<L2Network>, cluster: Id<Cluster>, wish: Wish) -> Result<()> {
+    let mut tx = cx.read().await?;
+    let l2: L2NetworkInventory = find(&mut tx, l2).await?;
+    let hosts = store::hosts(&mut tx, cluster).await?;
+    drop(tx);
+    everywhere(cx, &l2, &hosts, wish).await
+}
+
+impl Flow for Attach {
+    const NAME: &'static str = "l2.attach";
+
+    fn resource(&self) -> Id<Any> {
+        self.l2.cast()
+    }
+
+    fn title(&self) -> String {
+        format!("attach l2 network {} to cluster {}", self.l2, self.cluster)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new()
+            .record_undo("enter", Self::enter, Self::forget)
+            .act_undo("realize", Self::realize, Self::remove)
+            .limit(HOST_LIMIT)
+            .record("attached", Self::attached)
+    }
+
+    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
+        show::<L2NetworkInventory>(tx, self.l2).await
+    }
+}
+
+/// begin → remove from every connected host → forget
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Detach {
+    pub l2: Id<L2Network>,
+    pub cluster: Id<Cluster>,
+}
+
+impl Detach {
+    async fn begin(&mut self, tx: &mut Tx) -> Result<()> {
+        let l2: L2NetworkInventory = find(tx, self.l2).await?;
+        let cluster: ClusterInventory = find(tx, self.cluster).await?;
+        self.refuse_used(tx, &l2, &cluster).await?;
+        match store::change(tx, self.l2, self.cluster, "Attached", "Detaching").await? {
+            true => Ok(()),
+            false => Err(codes::INVALID_ARGUMENT.because(format!(
+                "l2 network \"{}\" is not attached to cluster \"{}\"",
+                l2.name, cluster.name
+            ))),
+        }
+    }
+
+    async fn refuse_used(
+        &self,
+        tx: &mut Tx,
+        l2: &L2NetworkInventory,
+        cluster: &ClusterInventory,
+    ) -> Result<()> {
+        const SHOWN: usize = 5;
+        let vms = store::vms(tx, self.l2, self.cluster, 1 + SHOWN as i64).await?;
+        if vms.is_empty() {
+            return Ok(());
+        }
+        let more = if vms.len() > SHOWN { " and more" } else { "" };
+        let names: Vec<_> = vms.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect();
+        let details = format!(
+            "l2 network \"{}\" is used in cluster \"{}\" by vm {}{more}: stop them first",
+            l2.name,
+            cluster.name,
+            names.join(", ")
+        );
+        Err(codes::STATE.because(details))
+    }
+
+    async fn back(&mut self, tx: &mut Tx) -> Result<()> {
+        store::change(tx, self.l2, self.cluster, "Detaching", "Attached").await.map(|_| ())
+    }
+
+    async fn remove(&mut self, cx: &Cx) -> Result<()> {
+        bring_about(cx, self.l2, self.cluster, Wish::Removed).await
+    }
+
+    async fn realize(&mut self, cx: &Cx) -> Result<()> {
+        bring_about(cx, self.l2, self.cluster, Wish::Realized).await
+    }
+
+    /// Looks again: a start that was decided before may have come to use it meanwhile.
+    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
+        let l2: L2NetworkInventory = find(tx, self.l2).await?;
+        let cluster: ClusterInventory = find(tx, self.cluster).await?;
+        self.refuse_used(tx, &l2, &cluster).await?;
+        store::leave(tx, self.l2, self.cluster).await?;
+        tx.emit("/l2/detached", self.l2.cast(), json!({ "clusterUuid": self.cluster })).await
+    }
+}
+
+impl Flow for Detach {
+    const NAME: &'static str = "l2.detach";
+
+    fn resource(&self) -> Id<Any> {
+        self.l2.cast()
+    }
+
+    fn title(&self) -> String {
+        format!("detach l2 network {} from cluster {}", self.l2, self.cluster)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new()
+            .record_undo("begin", Self::begin, Self::back)
+            .act_undo("remove", Self::remove, Self::realize)
+            .limit(HOST_LIMIT)
+            .record("forget", Self::forget)
+    }
+
+    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
+        show::<L2NetworkInventory>(tx, self.l2).await
+    }
+}

@@ -1,0 +1,107 @@
+//! An L2 network: a broadcast domain, on each host of its clusters a bridge that VMs plug into.
+//!
+//! ```text
+//!            attach                     detach
+//!  (none) ──▶ Attaching ──▶ Attached ──▶ Detaching ──▶ (none)        one row per cluster
+//! ```
+//!
+//! The row is there before the first bridge is made and after the last one is gone, so a host that
+//! connects meanwhile gets its bridge or is left without it as everybody else. What is done to the
+//! bridges of a host is done in the host's turn, never beside its own connecting or leaving.
+
+mod api;
+mod attach;
+mod cascade;
+mod driver;
+pub mod host_hook;
+mod no_vlan;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use engine::db::Tx;
+use engine::inventory::{attach, find, page_uuids};
+use engine::module::Module;
+use engine::{Id, Result, Stamp, inventory};
+use serde_json::{Map, Value};
+
+use crate::cluster::Cluster;
+use crate::zone::Zone;
+
+pub use driver::{L2_NETWORKS, L2Driver};
+
+/// Marks ids of L2 networks.
+#[derive(Debug)]
+pub enum L2Network {}
+
+inventory! {
+    /// An L2 network as the API shows it.
+    L2NetworkInventory in "l2_network" {
+        uuid: Id<L2Network>,
+        name: String,
+        description: Option<String>,
+        zone_uuid: Id<Zone>,
+        physical_interface: String,
+        r#type: String,
+        v_switch_type: String,
+        virtual_network_id: i64,
+        isolated: bool,
+        pvlan: Option<String>,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } fill
+}
+
+impl L2NetworkInventory {
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+        let clusters = store::clusters(tx, page_uuids(page)).await?;
+        attach(page, "attachedClusterUuids", clusters)
+    }
+
+    pub fn driver(&self) -> Result<&'static dyn L2Driver> {
+        L2_NETWORKS.get(&self.r#type)
+    }
+}
+
+/// How a VM is plugged into an L2 network, the same on every host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub bridge_name: String,
+    pub physical_interface: String,
+    pub l2_network_uuid: Id<L2Network>,
+}
+
+pub async fn attachment(tx: &mut Tx, l2: Id<L2Network>) -> Result<Attachment> {
+    let l2: L2NetworkInventory = find(tx, l2).await?;
+    Ok(Attachment {
+        bridge_name: l2.driver()?.bridge_name(&l2),
+        physical_interface: l2.physical_interface,
+        l2_network_uuid: l2.uuid,
+    })
+}
+
+/// The clusters on whose hosts VMs can use it.
+pub async fn clusters_of(tx: &mut Tx, l2: Id<L2Network>) -> Result<Vec<Id<Cluster>>> {
+    store::clusters_of(tx, l2).await
+}
+
+/// The L2 network, unless it is being deleted.
+pub async fn usable(tx: &mut Tx, l2: Id<L2Network>) -> Result<L2NetworkInventory> {
+    let network = find(tx, l2).await?;
+    store::refuse_deleting(tx, &network).await?;
+    Ok(network)
+}
+
+pub fn module() -> Module {
+    Module::new("l2 network")
+        .query::<L2NetworkInventory>("QueryL2Network", "/l2-networks")
+        .ask::<api::GetL2NetworkTypes>()
+        .api::<api::CreateL2NoVlanNetwork>()
+        .api::<api::UpdateL2Network>()
+        .api::<api::DeleteL2Network>()
+        .api::<api::AttachL2NetworkToCluster>()
+        .api::<api::DetachL2NetworkFromCluster>()
+        .flow::<attach::Attach>()
+        .flow::<attach::Detach>()
+        .cascade(&cascade::L2NetworkKind, cascade::EDGES)
+}

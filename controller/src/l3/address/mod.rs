@@ -1,0 +1,186 @@
+//! Addresses in use: one row each, whose uniqueness within the network is what keeps two from having the
+//! same. An allocation is a conditional insert; who loses a race tries the next.
+
+mod allocator;
+mod ask;
+mod store;
+
+use std::net::Ipv4Addr;
+
+use engine::db::Tx;
+use engine::inventory::find;
+use engine::module::Module;
+use engine::setting::{AnySetting, Setting};
+use engine::{Any, ErrorCode, Id, Result, Stamp, codes, inventory};
+
+use super::range::{self, IpRange, Span};
+use super::{L3Network, L3NetworkInventory};
+
+pub use allocator::{IP_ALLOCATORS, IpAllocator};
+
+/// Marks ids of used addresses.
+#[derive(Debug)]
+pub enum UsedIp {}
+
+inventory! {
+    /// An address in use as the API shows it.
+    UsedIpInventory in "used_ip" {
+        uuid: Id<UsedIp>,
+        ip_range_uuid: Id<IpRange>,
+        l3_network_uuid: Id<L3Network>,
+        ip_version: i64,
+        ip: String,
+        netmask: String,
+        gateway: String,
+        used_for: Option<String>,
+        ip_in_long: i64,
+        vm_nic_uuid: Option<Id<Any>>,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    }
+}
+
+/// An address that was given out.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Address {
+    pub ip: String,
+    pub netmask: String,
+    pub gateway: String,
+}
+
+pub(crate) const STRATEGY: Setting<&'static dyn IpAllocator> = Setting {
+    category: "l3Network",
+    name: "ipAllocatorStrategy",
+    default: "RandomIpAllocatorStrategy",
+    help: "how addresses are chosen: RandomIpAllocatorStrategy or FirstAvailableIpAllocatorStrategy",
+    read: |text| IP_ALLOCATORS.get(text),
+};
+
+const SETTINGS: &[AnySetting] = &[STRATEGY.entry(|text| STRATEGY.accepts(text))];
+
+/// Whom an address is for.
+#[derive(Clone, Copy)]
+enum User {
+    Nic(Id<Any>),
+    /// The DHCP servers of the network, the same on every host.
+    Dhcp,
+}
+
+/// So many lost races in a row are no accident.
+const TRIES: usize = 100;
+
+/// Gives the NIC, whose row exists, an address of the network: `wanted`, or one that the allocator
+/// chooses. A NIC that has one keeps it.
+///
+/// # Errors
+/// When the network is disabled or being deleted, `wanted` is not free, or no address is left.
+pub async fn allocate(
+    tx: &mut Tx,
+    l3: Id<L3Network>,
+    nic: Id<Any>,
+    wanted: Option<Ipv4Addr>,
+) -> Result<Address> {
+    let network: L3NetworkInventory = find(tx, l3).await?;
+    if let Some(address) = store::of_nic(tx, l3, nic).await? {
+        let other = wanted.filter(|ip| ip.to_string() != address.ip);
+        return match other {
+            None => Ok(address),
+            Some(ip) => Err(refused(&network, ip, &format!("cannot be given to a nic that has {}", address.ip))),
+        };
+    }
+    super::store::refuse_deleting(tx, &network).await?;
+    if network.state != "Enabled" {
+        let details = format!("l3 network \"{}\" is {}: enable it first", network.name, network.state);
+        return Err(codes::STATE.because(details));
+    }
+    match wanted {
+        Some(ip) => take_wanted(tx, &network, nic, ip).await,
+        None => {
+            let chosen = take_any(tx, l3, User::Nic(nic)).await?;
+            match chosen {
+                Some(address) => Ok(address),
+                None => Err(exhausted(tx, &network).await?),
+            }
+        }
+    }
+}
+
+/// Takes the NIC's addresses back.
+pub async fn release(tx: &mut Tx, nic: Id<Any>) -> Result<()> {
+    store::release(tx, nic).await
+}
+
+async fn take_wanted(tx: &mut Tx, network: &L3NetworkInventory, nic: Id<Any>, ip: Ipv4Addr) -> Result<Address> {
+    let spans = range::open_spans(tx, network.uuid).await?;
+    let Some(span) = spans.iter().find(|span| span.contains(ip)) else {
+        return Err(refused(network, ip, "lies in none of its ranges"));
+    };
+    match store::take(tx, network.uuid, span, u32::from(ip).into(), User::Nic(nic)).await? {
+        Some(address) => Ok(address),
+        None => Err(refused(network, ip, "is in use")),
+    }
+}
+
+fn refused(network: &L3NetworkInventory, ip: Ipv4Addr, why: &str) -> ErrorCode {
+    codes::INVALID_ARGUMENT.because(format!("address {ip} of l3 network \"{}\" {why}", network.name))
+}
+
+/// None when all are in use.
+async fn take_any(tx: &mut Tx, l3: Id<L3Network>, user: User) -> Result<Option<Address>> {
+    let allocator = tx.engine().setting(&STRATEGY);
+    let spans = range::open_spans(tx, l3).await?;
+    for span in allocator.order(spans) {
+        for _ in 0..TRIES {
+            let Some(ip) = allocator.pick(tx, &span).await? else { break };
+            if let Some(address) = store::take(tx, l3, &span, ip, user).await? {
+                return Ok(Some(address));
+            }
+        }
+    }
+    Ok(None)
+}
+
+async fn exhausted(tx: &mut Tx, network: &L3NetworkInventory) -> Result<ErrorCode> {
+    let spans = range::open_spans(tx, network.uuid).await?;
+    let total: i64 = spans.iter().map(Span::size).sum();
+    let details = match total {
+        0 => format!("l3 network \"{}\" has no ip range: add one", network.name),
+        _ => {
+            let used = store::used_in(tx, &spans).await?;
+            format!(
+                "l3 network \"{}\" has no free address left: {used} of {total} are in use; add an ip range \
+                 or delete VMs",
+                network.name
+            )
+        }
+    };
+    Ok(codes::OPERATION.because(details))
+}
+
+/// The address of the network's DHCP servers; chosen at first, and again when its range is being deleted.
+/// None when the network has no range to take it from.
+pub(super) async fn dhcp_server(tx: &mut Tx, l3: Id<L3Network>) -> Result<Option<Address>> {
+    if let Some((address, deleting)) = store::dhcp_server(tx, l3).await? {
+        if !deleting {
+            return Ok(Some(address));
+        }
+        store::free_dhcp_server(tx, l3).await?;
+    }
+    if range::open_spans(tx, l3).await?.is_empty() {
+        return Ok(None);
+    }
+    if let Some(address) = take_any(tx, l3, User::Dhcp).await? {
+        return Ok(Some(address));
+    }
+    let network: L3NetworkInventory = find(tx, l3).await?;
+    Err(exhausted(tx, &network).await?)
+}
+
+pub(super) fn add_to(module: Module) -> Module {
+    module
+        .query::<UsedIpInventory>("QueryIpAddress", "/l3-networks/ip-address")
+        .ask::<ask::GetFreeIp>()
+        .ask::<ask::CheckIpAvailability>()
+        .ask::<ask::GetIpAddressCapacity>()
+        .settings(SETTINGS)
+}

@@ -1,0 +1,25 @@
+//! The servers of L3 networks on a host that comes or goes.
+
+use async_trait::async_trait;
+use engine::Result;
+use engine::flow::Cx;
+use futures::future::try_join_all;
+
+use super::{service, store};
+use crate::host::HostInventory;
+use crate::host::hook::HostHook;
+
+pub struct L3Networks;
+
+#[async_trait]
+impl HostHook for L3Networks {
+    async fn connected(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
+        let networks = store::on_host(&mut cx.read().await?, host).await?;
+        try_join_all(networks.iter().map(|l3| service::rebuild(cx, host, l3))).await.map(|_| ())
+    }
+
+    async fn leaving(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
+        let networks = store::on_host(&mut cx.read().await?, host).await?;
+        try_join_all(networks.iter().map(|l3| service::leave(cx, host, l3))).await.map(|_| ())
+    }
+}

@@ -1,0 +1,93 @@
+//! An L3 network: addresses, and the services (DHCP, DNS) that tell VMs about them.
+//!
+//! * [`range`]: which addresses there are; all ranges of a network lie in one CIDR.
+//! * [`address`]: which are in use. The row of an address is the truth, its uniqueness the guard.
+//! * [`service`]: who serves the network on a host. What a host has of a network is in the database
+//!   before the host hears of it.
+//!
+//! A network or range that is being deleted gives out nothing any more.
+
+pub mod address;
+mod api;
+mod cascade;
+mod change;
+pub mod host_hook;
+pub mod range;
+pub mod service;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use engine::db::Tx;
+use engine::inventory::{attach, find, page_uuids, present};
+use engine::module::Module;
+use engine::{Id, Result, Stamp, inventory};
+use serde_json::{Map, Value};
+
+use crate::l2::{self, Attachment, L2Network};
+use crate::zone::Zone;
+
+pub use address::{Address, allocate, release};
+pub use service::{Lease, hostname, serve, unserve};
+
+/// Marks ids of L3 networks.
+#[derive(Debug)]
+pub enum L3Network {}
+
+inventory! {
+    /// An L3 network as the API shows it.
+    L3NetworkInventory in "l3_network" {
+        uuid: Id<L3Network>,
+        name: String,
+        description: Option<String>,
+        r#type: String,
+        zone_uuid: Id<Zone>,
+        l2_network_uuid: Id<L2Network>,
+        state: String,
+        dns_domain: Option<String>,
+        system: bool,
+        category: String,
+        ip_version: i64,
+        #[serde(rename = "enableIPAM")]
+        enable_ipam: bool,
+        isolated: bool,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } fill
+}
+
+impl L3NetworkInventory {
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+        let dns = store::dns_of_all(tx, page_uuids(page)).await?;
+        attach(page, "dns", dns)?;
+        let ranges = range::of_all(tx, page_uuids(page)).await?;
+        let owners: Vec<String> = ranges.iter().map(|range| range.l3_network_uuid.to_string()).collect();
+        let ranges = present(tx, &ranges).await?;
+        attach(page, "ipRanges", owners.into_iter().zip(ranges))?;
+        let services = service::of_all(tx, page_uuids(page)).await?;
+        attach(page, "networkServices", services)?;
+        attach(page, "hostRoute", std::iter::empty::<(String, Value)>())?;
+        attach(page, "reservedIpRanges", std::iter::empty::<(String, Value)>())
+    }
+}
+
+/// How VMs are plugged into the network, the same on every host.
+pub async fn attachment(tx: &mut Tx, l3: Id<L3Network>) -> Result<Attachment> {
+    let network: L3NetworkInventory = find(tx, l3).await?;
+    l2::attachment(tx, network.l2_network_uuid).await
+}
+
+pub fn module() -> Module {
+    let module = Module::new("l3 network")
+        .query::<L3NetworkInventory>("QueryL3Network", "/l3-networks")
+        .ask::<api::GetL3NetworkTypes>()
+        .api::<api::CreateL3Network>()
+        .api::<api::UpdateL3Network>()
+        .api::<api::ChangeL3NetworkState>()
+        .api::<api::DeleteL3Network>()
+        .api::<api::AddDnsToL3Network>()
+        .api::<api::RemoveDnsFromL3Network>()
+        .flow::<change::Change>()
+        .cascade(&cascade::L3NetworkKind, cascade::EDGES);
+    service::add_to(address::add_to(range::add_to(module)))
+}

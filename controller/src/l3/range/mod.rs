@@ -1,0 +1,58 @@
+//! IP ranges: which addresses a network has.
+//!
+//! All ranges of one network lie in one CIDR behind one gateway, and no two ranges of an L2 network
+//! overlap: its guests would meet on the wire.
+
+mod api;
+mod cascade;
+mod limits;
+mod store;
+
+use engine::db::{Tx, Value};
+use engine::module::Module;
+use engine::{Id, Result, Stamp, inventory};
+
+use super::L3Network;
+
+pub(super) use limits::Limits;
+pub use store::Span;
+pub(super) use store::{open_spans, span_of};
+
+/// Marks ids of IP ranges.
+#[derive(Debug)]
+pub enum IpRange {}
+
+inventory! {
+    /// An IP range as the API shows it.
+    IpRangeInventory in "ip_range" {
+        uuid: Id<IpRange>,
+        l3_network_uuid: Id<L3Network>,
+        name: String,
+        description: Option<String>,
+        start_ip: String,
+        end_ip: String,
+        netmask: String,
+        gateway: String,
+        network_cidr: String,
+        ip_version: i64,
+        prefix_len: i64,
+        ip_range_type: String,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    }
+}
+
+/// The ranges of each of `networks`.
+pub(super) async fn of_all(tx: &mut Tx, networks: Vec<Value>) -> Result<Vec<IpRangeInventory>> {
+    store::of_all(tx, networks).await
+}
+
+pub(super) fn add_to(module: Module) -> Module {
+    module
+        .query::<IpRangeInventory>("QueryIpRange", "/l3-networks/ip-ranges")
+        .api::<api::AddIpRange>()
+        .api::<api::AddIpRangeByNetworkCidr>()
+        .api::<api::UpdateIpRange>()
+        .api::<api::DeleteIpRange>()
+        .cascade(&cascade::IpRangeKind, cascade::EDGES)
+}

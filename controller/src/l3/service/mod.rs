@@ -1,0 +1,168 @@
+//! Network services: who tells VMs about their network, on the host where they run.
+//!
+//! A provider is a driver; which one serves what is a row per network and type of service. What a
+//! provider has on a host is entered in the database before the host hears of it, and forgotten after it
+//! is gone, so that nothing is ever left behind unknown.
+
+mod api;
+mod driver;
+mod flat;
+mod store;
+
+use engine::db::Tx;
+use engine::flow::Cx;
+use engine::inventory::{attach as attach_list, find};
+use engine::module::Module;
+use engine::{Any, Id, Result, Stamp, codes, inventory};
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+
+use super::{L3Network, L3NetworkInventory};
+use crate::host::HostInventory;
+
+pub use driver::{NETWORK_SERVICES, NetworkService};
+pub(super) use store::{assigned, hosts_concerned, of_all, replace};
+
+inventory! {
+    /// A provider of network services as the API shows it.
+    NetworkServiceProviderInventory in "network_service_provider" {
+        uuid: Id<Any>,
+        name: String,
+        description: Option<String>,
+        r#type: String,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } fill
+}
+
+impl NetworkServiceProviderInventory {
+    /// Every provider serves every L2 network so far.
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, serde_json::Value>]) -> Result<()> {
+        let networks = store::l2_networks(tx).await?;
+        let known = |members: &Map<String, serde_json::Value>, key| members.get(key)?.as_str().map(str::to_owned);
+        let mut types = Vec::new();
+        let mut attached = Vec::new();
+        for members in page.iter() {
+            let (Some(uuid), Some(kind)) = (known(members, "uuid"), known(members, "type")) else { continue };
+            types.extend(NETWORK_SERVICES.get(&kind)?.types().iter().map(|t| (uuid.clone(), *t)));
+            attached.extend(networks.iter().map(|l2| (uuid.clone(), l2.clone())));
+        }
+        attach_list(page, "networkServiceTypes", types)?;
+        attach_list(page, "attachedL2NetworkUuids", attached)
+    }
+}
+
+/// A service of a network and the type of its provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub(super) struct Assigned {
+    pub service: String,
+    pub provider: String,
+}
+
+/// What a guest is told about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub mac: String,
+    pub ip: String,
+    pub netmask: String,
+    pub gateway: Option<String>,
+    pub hostname: Option<String>,
+    /// Whether the guest's default route and names come from this network.
+    pub is_default: bool,
+}
+
+/// A VM's name as a host name: letters, digits and inner dashes, at most 63.
+pub fn hostname(name: &str) -> Option<String> {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let short: String = plain.trim_matches('-').chars().take(63).collect();
+    let clean = short.trim_end_matches('-');
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+/// The network's services on the host know these guests besides those that they know.
+pub async fn serve(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, leases: &[Lease]) -> Result<()> {
+    let (l3, services) = services(cx, l3).await?;
+    for (name, provider) in NETWORK_SERVICES.drivers {
+        provider.serve(cx, host, &l3, &of(name, &services), leases).await?;
+    }
+    Ok(())
+}
+
+/// They know these no longer.
+pub async fn unserve(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, leases: &[Lease]) -> Result<()> {
+    let (l3, _) = services(cx, l3).await?;
+    for (_, provider) in NETWORK_SERVICES.drivers {
+        provider.unserve(cx, host, &l3, leases).await?;
+    }
+    Ok(())
+}
+
+/// They know exactly the guests that the rows place on the host.
+pub(super) async fn rebuild(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<()> {
+    let (l3, services) = services(cx, l3.uuid).await?;
+    for (name, provider) in NETWORK_SERVICES.drivers {
+        provider.rebuild(cx, host, &l3, &of(name, &services)).await?;
+    }
+    Ok(())
+}
+
+/// Nothing of the network stays on the host.
+pub(super) async fn leave(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<()> {
+    for (_, provider) in NETWORK_SERVICES.drivers {
+        provider.leave(cx, host, l3).await?;
+    }
+    Ok(())
+}
+
+async fn services(cx: &Cx, l3: Id<L3Network>) -> Result<(L3NetworkInventory, Vec<Assigned>)> {
+    let mut tx = cx.read().await?;
+    Ok((find(&mut tx, l3).await?, store::assigned(&mut tx, l3).await?))
+}
+
+fn of(provider: &str, services: &[Assigned]) -> Vec<String> {
+    services.iter().filter(|s| s.provider == provider).map(|s| s.service.clone()).collect()
+}
+
+/// A type of service has one provider in a network.
+pub(super) async fn attach(tx: &mut Tx, l3: &L3NetworkInventory, services: &[Assigned]) -> Result<()> {
+    for Assigned { service, provider } in services {
+        if !store::attach(tx, l3.uuid, service, provider).await? {
+            let details = format!("l3 network \"{}\" has a provider of {service} already: detach it first", l3.name);
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn detach(tx: &mut Tx, l3: &L3NetworkInventory, services: &[Assigned]) -> Result<()> {
+    for Assigned { service, provider } in services {
+        if !store::detach(tx, l3.uuid, service, provider).await? {
+            let details = format!("{provider} does not provide {service} for l3 network \"{}\"", l3.name);
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn add_to(module: Module) -> Module {
+    module
+        .query::<NetworkServiceProviderInventory>("QueryNetworkServiceProvider", "/network-services/providers")
+        .ask::<api::GetNetworkServiceTypes>()
+        .api::<api::AttachNetworkServiceToL3Network>()
+        .api::<api::DetachNetworkServiceFromL3Network>()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_becomes_a_host_name_or_none() {
+        assert_eq!(hostname("Web server #1"), Some("web-server--1".into()));
+        assert_eq!(hostname("--x--"), Some("x".into()));
+        assert_eq!(hostname("☃"), None);
+        assert_eq!(hostname(&"a".repeat(200)).map(|h| h.len()), Some(63));
+    }
+}

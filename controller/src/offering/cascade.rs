@@ -1,0 +1,19 @@
+use async_trait::async_trait;
+use engine::cascade::{Action, Kind};
+use engine::db::Tx;
+use engine::{Any, Id, Result};
+
+use super::store;
+
+pub(super) struct InstanceOfferingKind;
+
+#[async_trait]
+impl Kind for InstanceOfferingKind {
+    fn name(&self) -> &'static str {
+        "InstanceOffering"
+    }
+
+    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+        store::delete(tx, id.cast()).await
+    }
+}

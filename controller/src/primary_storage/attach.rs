@@ -1,0 +1,144 @@
+//! Attaching a primary storage to a cluster, and detaching it.
+
+use engine::db::Tx;
+use engine::flow::{Cx, Flow, Steps};
+use engine::inventory::{find, show};
+use engine::{Any, Id, Result, codes};
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{HOST_LIMIT, PrimaryStorage, PrimaryStorageInventory, host_hook, store};
+use crate::cluster::{Cluster, ClusterInventory};
+
+/// enter → join every connected host
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Attach {
+    pub storage: Id<PrimaryStorage>,
+    pub cluster: Id<Cluster>,
+}
+
+impl Attach {
+    async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
+        let storage: PrimaryStorageInventory = find(tx, self.storage).await?;
+        let cluster: ClusterInventory = find(tx, self.cluster).await?;
+        if storage.zone_uuid != cluster.zone_uuid {
+            let details = format!(
+                "primary storage \"{}\" and cluster \"{}\" lie in different zones",
+                storage.name, cluster.name
+            );
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+        match store::attach(tx, self.storage, self.cluster).await? {
+            true => Ok(()),
+            false => Err(codes::INVALID_ARGUMENT.because(format!(
+                "primary storage \"{}\" is attached to cluster \"{}\" already",
+                storage.name, cluster.name
+            ))),
+        }
+    }
+
+    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
+        store::detach(tx, self.storage, self.cluster).await
+    }
+
+    async fn join(&mut self, cx: &Cx) -> Result<()> {
+        let mut tx = cx.read().await?;
+        let storage: PrimaryStorageInventory = find(&mut tx, self.storage).await?;
+        let hosts = store::connected_hosts(&mut tx, self.cluster).await?;
+        drop(tx);
+        try_join_all(hosts.iter().map(|host| host_hook::join(cx, host, &storage))).await.map(|_| ())
+    }
+
+    async fn leave(&mut self, cx: &Cx) -> Result<()> {
+        leave_all(cx, self.storage, self.cluster).await
+    }
+}
+
+impl Flow for Attach {
+    const NAME: &'static str = "primary_storage.attach";
+
+    fn resource(&self) -> Id<Any> {
+        self.storage.cast()
+    }
+
+    fn title(&self) -> String {
+        format!("attach primary storage {} to cluster {}", self.storage, self.cluster)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new()
+            .record_undo("enter", Self::enter, Self::forget)
+            .act_undo("join", Self::join, Self::leave)
+            .limit(HOST_LIMIT)
+            .record("connected", Self::connected)
+    }
+
+    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
+        show::<PrimaryStorageInventory>(tx, self.storage).await
+    }
+}
+
+impl Attach {
+    async fn connected(&mut self, tx: &mut Tx) -> Result<()> {
+        store::set_status(tx, self.storage, "Connected").await
+    }
+}
+
+async fn leave_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
+    let mut tx = cx.read().await?;
+    let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
+    let hosts = store::connected_hosts(&mut tx, cluster).await?;
+    drop(tx);
+    try_join_all(hosts.iter().map(|host| host_hook::leave(cx, host, &storage))).await.map(|_| ())
+}
+
+/// check that nothing is used → leave every connected host → forget
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Detach {
+    pub storage: Id<PrimaryStorage>,
+    pub cluster: Id<Cluster>,
+}
+
+impl Detach {
+    async fn check(&mut self, tx: &mut Tx) -> Result<()> {
+        let used = store::volumes_in(tx, self.storage, self.cluster).await?;
+        match used {
+            0 => Ok(()),
+            n => Err(codes::STATE.because(format!("{n} volumes of the cluster's VMs lie there: delete those VMs first"))),
+        }
+    }
+
+    async fn leave(&mut self, cx: &Cx) -> Result<()> {
+        leave_all(cx, self.storage, self.cluster).await
+    }
+
+    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
+        self.check(tx).await?;
+        store::detach(tx, self.storage, self.cluster).await
+    }
+}
+
+impl Flow for Detach {
+    const NAME: &'static str = "primary_storage.detach";
+
+    fn resource(&self) -> Id<Any> {
+        self.storage.cast()
+    }
+
+    fn title(&self) -> String {
+        format!("detach primary storage {} from cluster {}", self.storage, self.cluster)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new()
+            .record("check", Self::check)
+            .act("leave", Self::leave)
+            .limit(HOST_LIMIT)
+            .record("forget", Self::forget)
+    }
+
+    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
+        show::<PrimaryStorageInventory>(tx, self.storage).await
+    }
+}

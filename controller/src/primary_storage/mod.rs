@@ -1,0 +1,87 @@
+//! A primary storage: where the volumes of VMs lie.
+//!
+//! Its capacity is what it has on its hosts less what volumes and cached images claim; a volume's row is
+//! its claim. A storage takes part on a host from the moment the host is connected (see [`host_hook`]).
+
+mod api;
+mod attach;
+mod cascade;
+pub mod driver;
+pub mod host_hook;
+mod local;
+mod store;
+
+use std::time::Duration;
+
+use engine::db::Tx;
+use engine::inventory::{attach, page_uuids};
+use engine::module::Module;
+use engine::setting::{AnySetting, Setting, plain};
+use engine::{Id, Result, Stamp, inventory};
+use serde_json::{Map, Value};
+
+use crate::zone::Zone;
+
+pub use store::{Candidate, candidates, hosts_of, remember_cached};
+
+/// Marks ids of primary storages.
+#[derive(Debug)]
+pub enum PrimaryStorage {}
+
+inventory! {
+    /// A primary storage as the API shows it. Capacities in bytes; `available_capacity` is what claims
+    /// leave, `available_physical_capacity` what the hosts' file systems have free.
+    PrimaryStorageInventory in "primary_storage_view" {
+        uuid: Id<PrimaryStorage>,
+        zone_uuid: Id<Zone>,
+        name: String,
+        url: String,
+        description: Option<String>,
+        total_capacity: i64,
+        available_capacity: i64,
+        total_physical_capacity: i64,
+        available_physical_capacity: i64,
+        r#type: String,
+        state: String,
+        status: String,
+        mount_path: String,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } fill
+}
+
+impl PrimaryStorageInventory {
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+        let clusters = store::clusters(tx, page_uuids(page)).await?;
+        attach(page, "attachedClusterUuids", clusters)
+    }
+}
+
+pub(crate) const RESERVED: Setting<i64> = Setting {
+    category: "primaryStorage",
+    name: "reservedCapacity",
+    default: "1073741824",
+    help: "space of each primary storage on each host that volumes may not take, bytes",
+    read: plain,
+};
+
+const SETTINGS: &[AnySetting] = &[RESERVED.entry(|text| RESERVED.accepts(text))];
+
+/// A host that does not answer for so long is not there.
+const HOST_LIMIT: Duration = Duration::from_secs(60);
+
+pub fn module() -> Module {
+    Module::new("primary storage")
+        .query::<PrimaryStorageInventory>("QueryPrimaryStorage", "/primary-storage")
+        .ask::<api::GetPrimaryStorageTypes>()
+        .api::<api::AddLocalPrimaryStorage>()
+        .api::<api::UpdatePrimaryStorage>()
+        .api::<api::ChangePrimaryStorageState>()
+        .api::<api::AttachPrimaryStorageToCluster>()
+        .api::<api::DetachPrimaryStorageFromCluster>()
+        .api::<api::DeletePrimaryStorage>()
+        .flow::<attach::Attach>()
+        .flow::<attach::Detach>()
+        .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
+        .settings(SETTINGS)
+}

@@ -1,0 +1,167 @@
+use engine::db::{Tx, Value};
+use engine::{Id, Result, Stamp, args};
+
+use super::api::{AddLocalPrimaryStorage, UpdatePrimaryStorage};
+use super::driver::{Placed, Space};
+use super::{PrimaryStorage, PrimaryStorageInventory, RESERVED};
+use crate::cluster::Cluster;
+use crate::host::{Host, HostInventory};
+use crate::zone::Zone;
+
+pub(super) const IN_ZONE: &str = "SELECT uuid, name FROM primary_storage WHERE zone_uuid = $1";
+const INSERT: &str = "INSERT INTO primary_storage (uuid, name, description, zone_uuid, url, mount_path, type, \
+     state, status, create_date, last_op_date) \
+     VALUES ($1, $2, $3, $4, $5, $5, 'LocalStorage', 'Enabled', 'Connecting', $6, $6)";
+const UPDATE: &str = "UPDATE primary_storage SET name = coalesce($2, name), \
+     description = coalesce($3, description), last_op_date = $4 WHERE uuid = $1";
+const STATE: &str = "UPDATE primary_storage SET state = $2, last_op_date = $3 WHERE uuid = $1";
+const STATUS: &str = "UPDATE primary_storage SET status = $2, last_op_date = $3 WHERE uuid = $1";
+const DELETE: &str = "DELETE FROM primary_storage WHERE uuid = $1";
+const ATTACH: &str = "INSERT INTO primary_storage_cluster (primary_storage_uuid, cluster_uuid) \
+     VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const DETACH: &str =
+    "DELETE FROM primary_storage_cluster WHERE primary_storage_uuid = $1 AND cluster_uuid = $2";
+const CLUSTERS: &str = "SELECT primary_storage_uuid, cluster_uuid FROM primary_storage_cluster \
+     WHERE primary_storage_uuid IN ($*) ORDER BY cluster_uuid";
+const JOINED: &str = "INSERT INTO primary_storage_host (primary_storage_uuid, host_uuid, status, \
+     total_capacity, available_physical) VALUES ($1, $2, 'Connected', $3, $4) \
+     ON CONFLICT (primary_storage_uuid, host_uuid) DO UPDATE SET status = 'Connected', \
+     total_capacity = excluded.total_capacity, available_physical = excluded.available_physical";
+const LEFT: &str = "DELETE FROM primary_storage_host WHERE primary_storage_uuid = $1 AND host_uuid = $2";
+const UNCACHED: &str = "DELETE FROM image_cache WHERE primary_storage_uuid = $1 AND host_uuid = $2";
+const OF_CLUSTER: &str = "SELECT p.* FROM primary_storage_view p JOIN primary_storage_cluster c \
+     ON c.primary_storage_uuid = p.uuid WHERE c.cluster_uuid = $1 AND p.state <> 'Deleting'";
+const OF_HOST: &str = "SELECT p.* FROM primary_storage_view p JOIN primary_storage_host h \
+     ON h.primary_storage_uuid = p.uuid WHERE h.host_uuid = $1";
+const HOSTS: &str = "SELECT h.* FROM host_view h JOIN primary_storage_host p ON p.host_uuid = h.uuid \
+     WHERE p.primary_storage_uuid = $1";
+const CONNECTED: &str = "SELECT * FROM host_view WHERE cluster_uuid = $1 AND status = 'Connected'";
+const VOLUMES: &str = "SELECT count(*) FROM volume v JOIN host h ON h.uuid = v.host_uuid \
+     WHERE v.primary_storage_uuid = $1 AND h.cluster_uuid = $2";
+const CACHED: &str = "INSERT INTO image_cache (image_uuid, primary_storage_uuid, host_uuid, install_path, size) \
+     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+/// What each usable storage of a host has left; a cached image need not be fetched again.
+const CANDIDATES: &str = "SELECT p.uuid AS storage, h.total_capacity \
+     - (SELECT coalesce(sum(v.size), 0) FROM volume v \
+        WHERE v.primary_storage_uuid = p.uuid AND v.host_uuid = h.host_uuid) \
+     - (SELECT coalesce(sum(i.size), 0) FROM image_cache i \
+        WHERE i.primary_storage_uuid = p.uuid AND i.host_uuid = h.host_uuid) - $2 AS available, \
+     EXISTS (SELECT 1 FROM image_cache i WHERE i.primary_storage_uuid = p.uuid \
+        AND i.host_uuid = h.host_uuid AND i.image_uuid = $3) AS cached \
+     FROM primary_storage p JOIN primary_storage_host h ON h.primary_storage_uuid = p.uuid \
+     WHERE h.host_uuid = $1 AND p.state = 'Enabled' ORDER BY available DESC";
+
+/// A storage of a host that might take a volume.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Candidate {
+    pub storage: Id<PrimaryStorage>,
+    /// Bytes.
+    pub available: i64,
+    /// The image is in its cache.
+    pub cached: bool,
+}
+
+/// The storages of `host` that take volumes, the emptiest first.
+pub async fn candidates(tx: &mut Tx, host: Id<Host>, image: &str) -> Result<Vec<Candidate>> {
+    let reserved = tx.engine().setting(&RESERVED);
+    tx.all(CANDIDATES, args![host, reserved, image]).await
+}
+
+/// The image is in the storage's cache on `host` from now on.
+pub async fn remember_cached(
+    tx: &mut Tx,
+    image: &str,
+    storage: Id<PrimaryStorage>,
+    host: Id<Host>,
+    placed: &Placed,
+) -> Result<()> {
+    tx.exec(CACHED, args![image, storage, host, &placed.path, placed.actual_size]).await?;
+    Ok(())
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    uuid: Id<PrimaryStorage>,
+    zone: Id<Zone>,
+    storage: &AddLocalPrimaryStorage,
+) -> Result<()> {
+    let (name, description, url) = (&storage.name, storage.description.as_deref(), storage.path());
+    tx.exec(INSERT, args![uuid, name, description, zone, url, Stamp::now()]).await?;
+    Ok(())
+}
+
+pub(super) async fn update(tx: &mut Tx, storage: &UpdatePrimaryStorage) -> Result<()> {
+    let (name, description) = (storage.name.as_deref(), storage.description.as_deref());
+    tx.exec(UPDATE, args![storage.uuid, name, description, Stamp::now()]).await?;
+    Ok(())
+}
+
+pub(super) async fn set_state(tx: &mut Tx, uuid: Id<PrimaryStorage>, state: &str) -> Result<()> {
+    tx.exec(STATE, args![uuid, state, Stamp::now()]).await?;
+    Ok(())
+}
+
+pub(super) async fn set_status(tx: &mut Tx, uuid: Id<PrimaryStorage>, status: &str) -> Result<()> {
+    tx.exec(STATUS, args![uuid, status, Stamp::now()]).await?;
+    Ok(())
+}
+
+pub(super) async fn delete(tx: &mut Tx, uuid: Id<PrimaryStorage>) -> Result<()> {
+    tx.exec(DELETE, args![uuid]).await?;
+    Ok(())
+}
+
+/// False when it is attached already.
+pub(super) async fn attach(tx: &mut Tx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<bool> {
+    Ok(tx.exec(ATTACH, args![storage, cluster]).await? == 1)
+}
+
+pub(super) async fn detach(tx: &mut Tx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
+    tx.exec(DETACH, args![storage, cluster]).await?;
+    Ok(())
+}
+
+pub(super) async fn clusters(tx: &mut Tx, storages: Vec<Value>) -> Result<Vec<(String, String)>> {
+    tx.all_of(CLUSTERS, storages).await
+}
+
+pub(super) async fn joined(
+    tx: &mut Tx,
+    storage: Id<PrimaryStorage>,
+    host: Id<Host>,
+    space: Space,
+) -> Result<()> {
+    tx.exec(JOINED, args![storage, host, space.total, space.available]).await?;
+    Ok(())
+}
+
+pub(super) async fn left(tx: &mut Tx, storage: Id<PrimaryStorage>, host: Id<Host>) -> Result<()> {
+    tx.exec(LEFT, args![storage, host]).await?;
+    tx.exec(UNCACHED, args![storage, host]).await?;
+    Ok(())
+}
+
+pub(super) async fn of_cluster(tx: &mut Tx, cluster: Id<Cluster>) -> Result<Vec<PrimaryStorageInventory>> {
+    tx.all(OF_CLUSTER, args![cluster]).await
+}
+
+pub(super) async fn of_host(tx: &mut Tx, host: Id<Host>) -> Result<Vec<PrimaryStorageInventory>> {
+    tx.all(OF_HOST, args![host]).await
+}
+
+/// The hosts that the storage takes part on.
+pub async fn hosts_of(tx: &mut Tx, storage: Id<PrimaryStorage>) -> Result<Vec<HostInventory>> {
+    tx.all(HOSTS, args![storage]).await
+}
+
+pub(super) async fn connected_hosts(tx: &mut Tx, cluster: Id<Cluster>) -> Result<Vec<HostInventory>> {
+    tx.all(CONNECTED, args![cluster]).await
+}
+
+pub(super) async fn volumes_in(
+    tx: &mut Tx,
+    storage: Id<PrimaryStorage>,
+    cluster: Id<Cluster>,
+) -> Result<i64> {
+    tx.number(VOLUMES, args![storage, cluster]).await
+}

@@ -1,0 +1,49 @@
+//! The run-time configuration as ZStack's clients know it: global configs, named by category and name.
+//!
+//! What settings there are stands in the code that reads them; only values that differ are kept.
+
+mod api;
+mod store;
+
+use engine::Engine;
+use engine::db::Value;
+use engine::inventory::{Field, Inventory, Kind};
+use engine::module::Module;
+use serde::Serialize;
+
+/// A setting as the API shows it. `id` numbers the list of one controller and means nothing else.
+#[derive(Clone, Debug, sqlx::FromRow, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GlobalConfigInventory {
+    pub id: i64,
+    pub category: String,
+    pub name: String,
+    pub description: String,
+    pub default_value: String,
+    pub value: String,
+}
+
+impl Inventory for GlobalConfigInventory {
+    const TABLE: &'static str = "setting";
+    const FIELDS: &'static [Field] = &[
+        Field { column: "id", kind: Kind::Int },
+        Field { column: "category", kind: Kind::Text },
+        Field { column: "name", kind: Kind::Text },
+        Field { column: "description", kind: Kind::Text },
+        Field { column: "default_value", kind: Kind::Text },
+        Field { column: "value", kind: Kind::Text },
+    ];
+
+    fn source(engine: &Engine) -> (String, Vec<Value>) {
+        store::rows(engine.settings())
+    }
+}
+
+pub fn module() -> Module {
+    Module::new("setting")
+        .query::<GlobalConfigInventory>("QueryGlobalConfig", "/global-configurations")
+        .api::<api::UpdateGlobalConfig>()
+}
+
+#[cfg(test)]
+mod tests;

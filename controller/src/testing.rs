@@ -1,0 +1,185 @@
+//! A whole controller on loopback, and a client of its API, for tests of resources.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::Method;
+use engine::Engine;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wire::agent::{Agent, Machine, Routes};
+
+use crate::Controller;
+use crate::config::{Config, Ports};
+
+/// Longer than anything here takes, on a machine that is busy with other things too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A controller with a database of its own, and the administrator's session.
+pub struct Cloud {
+    pub engine: Engine,
+    base: String,
+    session: String,
+    _stop: DropGuard,
+    _dir: TempDir,
+}
+
+/// What the API answered instead of what was wanted.
+#[derive(Debug)]
+pub struct Refused {
+    pub status: u16,
+    pub code: String,
+    pub details: String,
+}
+
+impl Cloud {
+    /// One whose agents listen on `ports`.
+    pub async fn start(ports: Ports) -> Cloud {
+        let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            state_dir: dir.path().to_owned(),
+            admin_password: "secret".into(),
+            ports,
+            ..Config::default()
+        };
+        let controller = Controller::start(config, stop.clone()).await.unwrap();
+        let base = format!("http://{}/zstack/v1", controller.address);
+        let mut cloud = Cloud {
+            engine: controller.engine,
+            base,
+            session: String::new(),
+            _stop: stop.drop_guard(),
+            _dir: dir,
+        };
+        let password = hex::encode(Sha512::digest("secret"));
+        let login = json!({ "logInByAccount": { "accountName": "admin", "password": password } });
+        let session = cloud.call(Method::PUT, "/accounts/login", login).await.unwrap();
+        cloud.session = session["inventory"]["uuid"].as_str().unwrap().to_owned();
+        cloud
+    }
+
+    /// Creates something: its inventory.
+    pub async fn create(&self, path: &str, params: Value) -> Result<Value, Refused> {
+        let mut answer = self.call(Method::POST, path, json!({ "params": params })).await?;
+        Ok(answer["inventory"].take())
+    }
+
+    /// `PUT path` with one action: the inventory that it answers.
+    pub async fn act(&self, path: &str, action: &str, params: Value) -> Result<Value, Refused> {
+        let mut answer = self.call(Method::PUT, path, json!({ action: params })).await?;
+        Ok(answer["inventory"].take())
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<Value, Refused> {
+        self.call(Method::DELETE, path, Value::Null).await
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, Refused> {
+        self.call(Method::GET, path, Value::Null).await
+    }
+
+    /// The inventories of a list.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let mut answer = self.get(path).await.unwrap();
+        match answer["inventories"].take() {
+            Value::Array(list) => list,
+            other => panic!("no list at {path}: {other}"),
+        }
+    }
+
+    /// One call to its end, also when it is a job.
+    pub async fn call(&self, method: Method, path: &str, body: Value) -> Result<Value, Refused> {
+        self.finish(self.begin(method, path, body).await?).await
+    }
+
+    /// One call until it is acknowledged.
+    pub async fn begin(&self, method: Method, path: &str, body: Value) -> Result<Value, Refused> {
+        self.send(method, &format!("{}{path}", self.base), body).await.map(|(_, answer)| answer)
+    }
+
+    /// Follows what [`Cloud::begin`] answered to its end.
+    pub async fn finish(&self, begun: Value) -> Result<Value, Refused> {
+        let Some(location) = begun["location"].as_str() else { return Ok(begun) };
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self.send(Method::GET, location, Value::Null).await?;
+            if status != 202 {
+                return Ok(answer);
+            }
+            assert!(started.elapsed() < PATIENCE, "job {location} does not end");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn send(&self, method: Method, url: &str, body: Value) -> Result<(u16, Value), Refused> {
+        let mut request = self.engine.http().request(method, url);
+        if !self.session.is_empty() {
+            request = request.header("authorization", format!("OAuth {}", self.session));
+        }
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.unwrap_or_default();
+        match status {
+            200..300 => Ok((status, body)),
+            _ => Err(Refused {
+                status,
+                code: body["error"]["code"].as_str().unwrap_or_default().to_owned(),
+                details: body["error"]["details"].as_str().unwrap_or_default().to_owned(),
+            }),
+        }
+    }
+}
+
+/// Waits until `what` is so.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < PATIENCE, "still not so: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An agent that ends with this.
+pub struct Serving {
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    served: Option<tokio::task::JoinHandle<()>>,
+    _dir: TempDir,
+}
+
+/// Serves an agent at `address`.
+pub async fn serve<S: Send + Sync + 'static>(address: SocketAddr, routes: Routes<S>) -> Serving {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let (address, dir, stop) =
+        (listener.local_addr().unwrap(), tempfile::tempdir().unwrap(), CancellationToken::new());
+    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let (machine, ended) = (Machine::here().unwrap(), stop.clone());
+    let served = tokio::spawn(async move { agent.serve_on(listener, machine, routes, ended).await.unwrap() });
+    Serving { address, stop, served: Some(served), _dir: dir }
+}
+
+impl Serving {
+    /// From now on nobody answers at its address.
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        if let Some(served) = self.served.take() {
+            served.await.unwrap();
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(served) = &self.served {
+            served.abort();
+        }
+    }
+}

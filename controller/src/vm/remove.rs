@@ -1,0 +1,106 @@
+//! Destroying a VM, recovering it, and expunging what is left of it.
+
+use engine::cascade::Delete;
+use engine::db::Tx;
+use engine::flow::{Cx, Flow, Steps};
+use engine::inventory::{find, show};
+use engine::{Any, Engine, Id, Result, Stamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{EXPUNGE_PERIOD, VmInstance, VmInstanceInventory, boot, life, store};
+use crate::host::HostInventory;
+use crate::primary_storage::PrimaryStorageInventory;
+use crate::volume;
+
+/// Takes the VM off its host; its disk and addresses stay until it is expunged.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Destroy {
+    pub uuid: Id<VmInstance>,
+    pub name: String,
+}
+
+/// The states that a VM may be destroyed from.
+pub(super) const DESTROYABLE: &[&str] = &["Created", "Running", "Stopped", "Paused", "Unknown", "Crashed", "NoState"];
+
+impl Destroy {
+    async fn destroying(&mut self, tx: &mut Tx) -> Result<()> {
+        let vm: VmInstanceInventory = find(tx, self.uuid).await?;
+        store::on_usable_host(tx, &vm).await?;
+        store::change_state(tx, &vm, DESTROYABLE, "Destroying").await
+    }
+
+    async fn back(&mut self, tx: &mut Tx) -> Result<()> {
+        store::back(tx, self.uuid).await
+    }
+
+    async fn destroy(&mut self, cx: &Cx) -> Result<()> {
+        take_off(cx, self.uuid).await
+    }
+
+    async fn destroyed(&mut self, tx: &mut Tx) -> Result<()> {
+        store::stopped(tx, self.uuid).await?;
+        store::set_state(tx, self.uuid, "Destroyed").await?;
+        tx.emit("/vm/destroyed", self.uuid.cast(), json!({ "name": self.name })).await
+    }
+}
+
+impl Flow for Destroy {
+    const NAME: &'static str = "vm.destroy";
+
+    fn resource(&self) -> Id<Any> {
+        self.uuid.cast()
+    }
+
+    fn title(&self) -> String {
+        format!("destroy vm \"{}\"", self.name)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new()
+            .record_undo("destroying", Self::destroying, Self::back)
+            .act("destroy", Self::destroy)
+            .record("destroyed", Self::destroyed)
+    }
+
+    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
+        show::<VmInstanceInventory>(tx, self.uuid).await
+    }
+}
+
+/// Removes the VM from its host, if it is on one.
+pub(super) async fn take_off(cx: &Cx, uuid: Id<VmInstance>) -> Result<()> {
+    let vm: VmInstanceInventory = find(&mut cx.read().await?, uuid).await?;
+    if vm.host_uuid.is_none() {
+        return Ok(());
+    }
+    let host = life::host_of(cx, uuid).await?;
+    host.hypervisor()?.destroy_vm(cx, &host, &uuid.to_string()).await?;
+    boot::unserve(cx, &host, uuid).await
+}
+
+/// Deletes the VM's root volume from its storage.
+pub(super) async fn delete_disk(cx: &Cx, uuid: Id<VmInstance>) -> Result<()> {
+    let mut tx = cx.read().await?;
+    let Ok(root) = volume::root_of(&mut tx, uuid.cast()).await else { return Ok(()) };
+    let (Some(storage), Some(host), Some(path)) = (root.primary_storage_uuid, root.host_uuid, root.install_path)
+    else {
+        return Ok(());
+    };
+    let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
+    let host: HostInventory = crate::host::usable(&mut tx, host).await?;
+    drop(tx);
+    storage.driver()?.delete_volume(cx, &host, &storage, &path).await
+}
+
+/// Expunges the destroyed VMs whose time is over. One that fails is tried again at the next pass.
+pub(super) async fn expunge_overdue(engine: Engine) -> Result<()> {
+    let period = i64::try_from(engine.setting(&EXPUNGE_PERIOD).as_micros()).unwrap_or(i64::MAX);
+    let limit = Stamp(Stamp::now().0.saturating_sub(period));
+    for (uuid, name) in store::destroyed_before(&mut engine.db().read().await?, limit).await? {
+        if let Err(error) = engine.run(Delete::new("VmInstance", uuid.cast(), &name)).await {
+            tracing::warn!(vm = name, %error, "could not be expunged");
+        }
+    }
+    Ok(())
+}

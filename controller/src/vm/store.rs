@@ -1,0 +1,185 @@
+use std::collections::HashMap;
+
+use engine::db::{Tx, Value};
+use engine::inventory::find;
+use engine::{Any, Id, Result, Stamp, args, codes};
+use serde_json::json;
+
+use super::allocate::Demand;
+use super::api::UpdateVmInstance;
+use super::create::Create;
+use super::{VmInstance, VmInstanceInventory};
+use crate::host::{self, Host, HostInventory};
+use crate::l3::L3Network;
+use crate::nic::{self, VmNicInventory};
+use crate::volume::{self, Volume, VolumeInventory};
+
+pub(super) const ON_HOST: &str = "SELECT uuid, name FROM vm_instance WHERE host_uuid = $1";
+pub(super) const DISK_ON_HOST: &str = "SELECT DISTINCT m.uuid, m.name FROM vm_instance m \
+     JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.host_uuid = $1";
+pub(super) const ON_STORAGE: &str = "SELECT DISTINCT m.uuid, m.name FROM vm_instance m \
+     JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.primary_storage_uuid = $1";
+pub(super) const OF_NIC: &str = "SELECT m.uuid, m.name FROM vm_instance m \
+     JOIN vm_nic n ON n.vm_instance_uuid = m.uuid WHERE n.uuid = $1";
+const NEXT_NUMBER: &str = "UPDATE sequence SET value = value + 1 WHERE name = 'vm' RETURNING value";
+const INSERT: &str = "INSERT INTO vm_instance (uuid, internal_id, name, description, image_uuid, \
+     instance_offering_uuid, default_l3_network_uuid, platform, architecture, guest_os_type, type, \
+     hypervisor_type, cpu_num, cpu_speed, memory_size, reserved_memory_size, allocator_strategy, virtio, \
+     state, create_date, last_op_date) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'UserVm', $11, $12, $13, $14, $15, $16, $17, \
+     'Starting', $18, $18)";
+const PLACE: &str = "UPDATE vm_instance SET zone_uuid = $2, cluster_uuid = $3, host_uuid = $4, \
+     last_host_uuid = coalesce(host_uuid, last_host_uuid) WHERE uuid = $1";
+const ROOT: &str = "UPDATE vm_instance SET root_volume_uuid = $2 WHERE uuid = $1";
+const STATE: &str = "UPDATE vm_instance SET state = $2, last_op_date = $3 WHERE uuid = $1";
+const CHANGE: &str = "UPDATE vm_instance SET state_before = state, state = $2, last_op_date = $4 \
+     WHERE uuid = $1 AND state = $3";
+const BACK: &str = "UPDATE vm_instance SET state = coalesce(state_before, 'Unknown'), last_op_date = $2 \
+     WHERE uuid = $1 AND state IN ('Starting', 'Stopping', 'Rebooting', 'Pausing', 'Resuming', \
+     'Destroying', 'Expunging')";
+const STOPPED: &str = "UPDATE vm_instance SET state = 'Stopped', \
+     last_host_uuid = coalesce(host_uuid, last_host_uuid), host_uuid = NULL, last_op_date = $2 \
+     WHERE uuid = $1";
+const UPDATE: &str = "UPDATE vm_instance SET name = coalesce($2, name), \
+     description = coalesce($3, description), guest_os_type = coalesce($4, guest_os_type), \
+     platform = coalesce($5, platform), last_op_date = $6 WHERE uuid = $1";
+const DELETE: &str = "DELETE FROM vm_instance WHERE uuid = $1";
+const COUNTS: &str = "SELECT host_uuid, count(*) FROM host_claim GROUP BY host_uuid";
+const SCOPE: &str = "SELECT h.* FROM host_view h JOIN cluster c ON c.uuid = h.cluster_uuid \
+     JOIN zone z ON z.uuid = h.zone_uuid WHERE c.state = 'Enabled' AND z.state = 'Enabled' \
+     AND ($1 IS NULL OR h.zone_uuid = $1) AND ($2 IS NULL OR h.cluster_uuid = $2) \
+     AND ($3 IS NULL OR h.uuid = $3)";
+const MISSING_L2: &str = "SELECT l2.name FROM l3_network l3 JOIN l2_network l2 ON l2.uuid = l3.l2_network_uuid \
+     WHERE l3.uuid = $1 AND NOT EXISTS (SELECT 1 FROM l2_network_cluster c \
+     WHERE c.l2_network_uuid = l2.uuid AND c.cluster_uuid = $2)";
+const NICS: &str = "SELECT * FROM vm_nic WHERE vm_instance_uuid IN ($*) ORDER BY device_id";
+const VOLUMES: &str = "SELECT * FROM volume WHERE vm_instance_uuid IN ($*) ORDER BY device_id";
+const DESTROYED: &str = "SELECT uuid, name FROM vm_instance WHERE state = 'Destroyed' AND last_op_date < $1";
+
+pub(super) async fn insert(tx: &mut Tx, vm: &Create) -> Result<()> {
+    let number = tx.number(NEXT_NUMBER, args![]).await?;
+    let mut row = args![vm.uuid, number, &vm.name, vm.description.as_deref(), vm.image, vm.offering];
+    row.extend(args![vm.default_l3, &vm.platform, &vm.architecture, vm.guest_os_type.as_deref()]);
+    row.extend(args![&vm.demand.hypervisor, vm.demand.cpu, vm.cpu_speed, vm.demand.memory]);
+    row.extend(args![vm.reserved_memory, &vm.strategy, vm.virtio, Stamp::now()]);
+    tx.exec(INSERT, row).await?;
+    Ok(())
+}
+
+/// The VM is on this host from now on.
+pub(super) async fn place(tx: &mut Tx, vm: Id<VmInstance>, host: &HostInventory) -> Result<()> {
+    tx.exec(PLACE, args![vm, host.zone_uuid, host.cluster_uuid, host.uuid]).await?;
+    Ok(())
+}
+
+pub(super) async fn set_root(tx: &mut Tx, vm: Id<VmInstance>, root: Id<Volume>) -> Result<()> {
+    tx.exec(ROOT, args![vm, root]).await?;
+    Ok(())
+}
+
+/// Sets the state and says so.
+pub(super) async fn set_state(tx: &mut Tx, vm: Id<VmInstance>, state: &str) -> Result<()> {
+    tx.exec(STATE, args![vm, state, Stamp::now()]).await?;
+    tx.emit("/vm/state/changed", vm.cast(), json!({ "state": state })).await
+}
+
+/// Enters a transitional state, from one of `from` only.
+pub(super) async fn change_state(
+    tx: &mut Tx,
+    vm: &VmInstanceInventory,
+    from: &[&str],
+    to: &str,
+) -> Result<()> {
+    let allowed = from.contains(&vm.state.as_str());
+    if !allowed || tx.exec(CHANGE, args![vm.uuid, to, &vm.state, Stamp::now()]).await? != 1 {
+        let details =
+            format!("vm \"{}\" is {}: this can be done when it is {}", vm.name, vm.state, from.join(" or "));
+        return Err(codes::STATE.because(details));
+    }
+    tx.emit("/vm/state/changed", vm.uuid.cast(), json!({ "state": to })).await
+}
+
+/// Leaves a transitional state for the one before it.
+pub(super) async fn back(tx: &mut Tx, vm: Id<VmInstance>) -> Result<()> {
+    tx.exec(BACK, args![vm, Stamp::now()]).await?;
+    Ok(())
+}
+
+/// It is on no host any more, and claims nothing of one.
+pub(super) async fn stopped(tx: &mut Tx, vm: Id<VmInstance>) -> Result<()> {
+    tx.exec(STOPPED, args![vm, Stamp::now()]).await?;
+    host::release(tx, vm.cast()).await?;
+    tx.emit("/vm/state/changed", vm.cast(), json!({ "state": "Stopped" })).await
+}
+
+/// Removes every row of a VM whose disk and domain are gone.
+pub(super) async fn expunge(tx: &mut Tx, vm: Id<VmInstance>) -> Result<()> {
+    nic::remove_all(tx, vm.cast()).await?;
+    forget(tx, vm).await
+}
+
+/// Removes the rows of a VM that never came to be.
+pub(super) async fn forget(tx: &mut Tx, vm: Id<VmInstance>) -> Result<()> {
+    if let Ok(root) = volume::root_of(tx, vm.cast()).await {
+        volume::delete(tx, root.uuid).await?;
+    }
+    host::release(tx, vm.cast()).await?;
+    tx.exec(DELETE, args![vm]).await?;
+    Ok(())
+}
+
+pub(super) async fn update(tx: &mut Tx, vm: &UpdateVmInstance) -> Result<()> {
+    let (name, description) = (vm.name.as_deref(), vm.description.as_deref());
+    let (os, platform) = (vm.guest_os_type.as_deref(), vm.platform.map(|platform| platform.name()));
+    tx.exec(UPDATE, args![vm.uuid, name, description, os, platform, Stamp::now()]).await?;
+    Ok(())
+}
+
+/// Refuses work on a VM whose host cannot be reached; a VM on no host needs none.
+pub(super) async fn on_usable_host(tx: &mut Tx, vm: &VmInstanceInventory) -> Result<()> {
+    match vm.host_uuid {
+        Some(host) => host::usable(tx, host).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+pub(super) async fn vms_by_host(tx: &mut Tx) -> Result<HashMap<Id<Host>, i64>> {
+    Ok(tx.all::<(Id<Host>, i64)>(COUNTS, args![]).await?.into_iter().collect())
+}
+
+/// The hosts that a VM might be on, whatever their state.
+pub(super) async fn hosts_in_scope(tx: &mut Tx, demand: &Demand) -> Result<Vec<HostInventory>> {
+    tx.all(SCOPE, args![demand.zone, demand.cluster, demand.host]).await
+}
+
+/// The name of an L2 network that the VM needs and the host's cluster has not.
+pub(super) async fn missing_l2(
+    tx: &mut Tx,
+    host: &HostInventory,
+    l3_networks: &[Id<L3Network>],
+) -> Result<Option<String>> {
+    for l3 in l3_networks {
+        if let Some((name,)) = tx.opt(MISSING_L2, args![*l3, host.cluster_uuid]).await? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) async fn nics(tx: &mut Tx, vms: Vec<Value>) -> Result<Vec<VmNicInventory>> {
+    tx.all_of(NICS, vms).await
+}
+
+pub(super) async fn volumes(tx: &mut Tx, vms: Vec<Value>) -> Result<Vec<VolumeInventory>> {
+    tx.all_of(VOLUMES, vms).await
+}
+
+pub(super) async fn destroyed_before(tx: &mut Tx, limit: Stamp) -> Result<Vec<(Id<VmInstance>, String)>> {
+    tx.all(DESTROYED, args![limit]).await
+}
+
+/// Makes a destroyed VM a stopped one again.
+pub(super) async fn recover(tx: &mut Tx, uuid: Id<Any>) -> Result<()> {
+    let vm: VmInstanceInventory = find(tx, uuid).await?;
+    change_state(tx, &vm, &["Destroyed"], "Stopped").await
+}

@@ -1,0 +1,50 @@
+//! A volume: a virtual disk on a primary storage. Its row is its claim on the storage's space.
+//!
+//! ```text
+//!  Creating ──▶ Ready ──▶ (gone)
+//! ```
+//! Root volumes come and go with their VM.
+
+mod store;
+
+use engine::module::Module;
+use engine::{Any, Id, Stamp, inventory};
+
+use crate::host::Host;
+use crate::primary_storage::PrimaryStorage;
+
+pub use store::{NewRoot, claim_root, delete, ready, root_of};
+
+/// Marks ids of volumes.
+#[derive(Debug)]
+pub enum Volume {}
+
+inventory! {
+    /// A volume as the API shows it. Sizes in bytes.
+    VolumeInventory in "volume" {
+        uuid: Id<Volume>,
+        name: String,
+        description: Option<String>,
+        primary_storage_uuid: Option<Id<PrimaryStorage>>,
+        #[serde(skip)]
+        host_uuid: Option<Id<Host>>,
+        vm_instance_uuid: Option<Id<Any>>,
+        disk_offering_uuid: Option<Id<Any>>,
+        root_image_uuid: Option<Id<Any>>,
+        install_path: Option<String>,
+        r#type: String,
+        format: String,
+        size: i64,
+        actual_size: Option<i64>,
+        device_id: Option<i64>,
+        state: String,
+        status: String,
+        is_shareable: bool,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    }
+}
+
+pub fn module() -> Module {
+    Module::new("volume").query::<VolumeInventory>("QueryVolume", "/volumes")
+}
