@@ -43,7 +43,9 @@ impl Api for RequestConsoleAccess {
 /// The host on which the VM runs and can be seen.
 async fn host_of(tx: &mut Tx, uuid: Id<Any>) -> Result<HostInventory> {
     let Some(vm) = store::vm(tx, uuid).await? else {
-        return Err(codes::NOT_FOUND.because(format!("there is no vm of uuid {uuid}; it may have been deleted")));
+        return Err(
+            codes::NOT_FOUND.because(format!("there is no vm of uuid {uuid}; it may have been deleted"))
+        );
     };
     match (vm.state.as_str(), vm.host_uuid) {
         ("Running", Some(host)) => host::usable(tx, host).await,

@@ -41,12 +41,18 @@ async fn a_running_vm_is_seen_by_whoever_has_the_ticket() {
     let established = told.lock().unwrap().remove(0);
     assert_eq!((opened.token.as_str(), opened.vm_uuid), (token, vm.to_string()));
     assert_eq!((established.token.as_str(), established.vm_uuid), (token, vm.to_string()));
-    assert_eq!((established.target_schema.as_str(), established.target_hostname.as_str()), ("ws", "127.0.0.1"));
+    assert_eq!(
+        (established.target_schema.as_str(), established.target_hostname.as_str()),
+        ("ws", "127.0.0.1")
+    );
     assert_eq!(established.target_port, fleet.cloud.engine.of::<Ports>().kvm_agent);
     assert_eq!(established.expired_date, opened.expires);
     assert_eq!(established.vnc_token_timeout, 600);
     assert_eq!(shown["url"], format!("http://127.0.0.1:4900/vnc.html?token={token}"));
-    assert_eq!((&shown["scheme"], &shown["hostname"], &shown["port"]), (&json!("http"), &json!("127.0.0.1"), &json!(4900)));
+    assert_eq!(
+        (&shown["scheme"], &shown["hostname"], &shown["port"]),
+        (&json!("http"), &json!("127.0.0.1"), &json!(4900))
+    );
 
     let again = fleet.cloud.create("/consoles", json!({ "vmInstanceUuid": vm })).await.unwrap();
     assert_ne!(again["token"], token, "each request has its own");
@@ -57,13 +63,21 @@ async fn a_vm_that_does_not_run_has_no_console() {
     let (fleet, told, _proxy) = cloud().await;
     let vm = fleet.vm("web", &fleet.hosts[0]).await;
     let ask = || fleet.cloud.create("/consoles", json!({ "vmInstanceUuid": vm }));
+    fleet.sql("UPDATE vm_instance SET state = 'Paused' WHERE uuid = $1", args![vm]).await;
+    let refused = ask().await.unwrap_err();
+    assert!(refused.details.contains("vm \"web\" is Paused"), "{}", refused.details);
     fleet.sql("UPDATE vm_instance SET state = 'Stopped', host_uuid = NULL WHERE uuid = $1", args![vm]).await;
     let refused = ask().await.unwrap_err();
     assert_eq!(refused.code, codes::STATE.0);
     assert!(refused.details.contains("vm \"web\" is Stopped"), "{}", refused.details);
 
     let host = fleet.hosts[0].clone();
-    fleet.sql("UPDATE vm_instance SET state = 'Running', host_uuid = $2 WHERE uuid = $1", args![vm, host.clone()]).await;
+    fleet
+        .sql(
+            "UPDATE vm_instance SET state = 'Running', host_uuid = $2 WHERE uuid = $1",
+            args![vm, host.clone()],
+        )
+        .await;
     fleet.sql("UPDATE host SET status = 'Disconnected' WHERE uuid = $1", args![host]).await;
     let refused = ask().await.unwrap_err();
     assert!(refused.details.contains("host \"hv1\" is Disconnected"), "{}", refused.details);

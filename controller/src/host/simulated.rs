@@ -90,12 +90,6 @@ impl Hypervisor {
     fn ports(&self) -> (u16, u16) {
         (self.kvm.address.port(), self.vrouter.address.port())
     }
-
-    /// From now on none of its agents answers.
-    pub async fn goes_down(self) {
-        self.kvm.end().await;
-        self.vrouter.end().await;
-    }
 }
 
 fn kvm_routes(world: &Arc<World>) -> Routes<World> {
@@ -124,7 +118,13 @@ async fn connect(cx: Cx<World>, command: host::Connect) -> Result<host::Connecte
 }
 
 async fn capacity(_: Cx<World>, _: host::GetCapacity) -> Result<host::Capacity, Fault> {
-    Ok(host::Capacity { cpu_num: 4, cpu_speed: 2000, total_memory: 8 << 30, cpu_sockets: 1, ..Default::default() })
+    Ok(host::Capacity {
+        cpu_num: 4,
+        cpu_speed: 2000,
+        total_memory: 8 << 30,
+        cpu_sockets: 1,
+        ..Default::default()
+    })
 }
 
 async fn ping(cx: Cx<World>, _: host::Ping) -> Result<host::Pong, Fault> {

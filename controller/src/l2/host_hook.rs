@@ -61,7 +61,8 @@ pub(super) async fn everywhere(
     }
     let verb = if wish == Wish::Realized { "made on" } else { "taken off" };
     let reasons: Vec<_> = errors.iter().map(ErrorCode::details).collect();
-    let details = format!("l2 network \"{}\" could not be {verb} every host: {}", l2.name, reasons.join("; "));
+    let details =
+        format!("l2 network \"{}\" could not be {verb} every host: {}", l2.name, reasons.join("; "));
     Err(codes::OPERATION.because(details).caused_by(first.clone()))
 }
 

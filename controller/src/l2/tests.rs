@@ -131,6 +131,7 @@ async fn a_network_in_use_is_not_detached() {
     assert!(refused.details.contains("vm \"web\": stop them first"), "{}", refused.details);
     assert_eq!(fleet.attached(&l2).await, json!([fleet.cluster]));
     assert_eq!(fleet.all_bridges(), [["br_eth0"]]);
+    assert_eq!(fleet.world(0).count(DeleteBridge::PATH), 0);
 
     fleet.sql("UPDATE vm_instance SET host_uuid = NULL, state = 'Stopped' WHERE uuid = $1", args![vm]).await;
     fleet.detach_l2(&l2).await.unwrap();

@@ -89,9 +89,8 @@ fn check_domain(field: &str, domain: &str) -> Result<()> {
     };
     match domain.len() <= 253 && domain.split('.').all(label) {
         true => Ok(()),
-        false => Err(codes::INVALID_ARGUMENT.because(format!(
-            "\"{field}\" must be a domain name such as \"example.org\", not \"{domain}\""
-        ))),
+        false => Err(codes::INVALID_ARGUMENT
+            .because(format!("\"{field}\" must be a domain name such as \"example.org\", not \"{domain}\""))),
     }
 }
 
@@ -131,13 +130,14 @@ impl Api for UpdateL3Network {
         self.name.as_deref().map_or(Ok(()), |name| validate::name("name", name))?;
         self.dns_domain.as_deref().map_or(Ok(()), |domain| check_domain("dnsDomain", domain))?;
         if self.dns_domain.is_none() {
-            return job.write(move |tx| {
-                Box::pin(async move {
-                    store::update(tx, &self).await?;
-                    show::<L3NetworkInventory>(tx, self.uuid).await
+            return job
+                .write(move |tx| {
+                    Box::pin(async move {
+                        store::update(tx, &self).await?;
+                        show::<L3NetworkInventory>(tx, self.uuid).await
+                    })
                 })
-            })
-            .await;
+                .await;
         }
         let l3 = network(&job, self.uuid).await?;
         let mut facts = store::facts(&mut job.engine().db().read().await?, self.uuid).await?;
@@ -196,7 +196,8 @@ fn dns_server(text: &str) -> Result<String> {
     let address: Option<Ipv4Addr> = text.parse().ok();
     let sound = address.filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast());
     sound.map(|ip| ip.to_string()).ok_or_else(|| {
-        codes::INVALID_ARGUMENT.because(format!("\"dns\" must be the IPv4 address of a server, not \"{text}\""))
+        codes::INVALID_ARGUMENT
+            .because(format!("\"dns\" must be the IPv4 address of a server, not \"{text}\""))
     })
 }
 

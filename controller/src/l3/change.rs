@@ -95,11 +95,13 @@ impl What {
                 false => Err(codes::INVALID_ARGUMENT
                     .because(format!("l3 network \"{}\" has the dns server {dns} already", l3.name))),
             },
-            What::RemoveDns(dns) => match store::remove_dns(tx, l3.uuid, dns).await? {
-                true => Ok(()),
-                false => Err(codes::NOT_FOUND
-                    .because(format!("l3 network \"{}\" has no dns server {dns}", l3.name))),
-            },
+            What::RemoveDns(dns) => {
+                match store::remove_dns(tx, l3.uuid, dns).await? {
+                    true => Ok(()),
+                    false => Err(codes::NOT_FOUND
+                        .because(format!("l3 network \"{}\" has no dns server {dns}", l3.name))),
+                }
+            }
             What::Facts(facts) => store::restore(tx, l3.uuid, facts).await,
             What::Attach(services) => service::attach(tx, l3, services).await,
             What::Detach(services) => service::detach(tx, l3, services).await,

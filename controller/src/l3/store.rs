@@ -18,7 +18,8 @@ const STATE: &str = "UPDATE l3_network SET state = $2, last_op_date = $3 WHERE u
 const MARK: &str = "UPDATE l3_network SET deleting = $2 WHERE uuid = $1";
 const MARKED: &str = "SELECT count(*) FROM l3_network WHERE uuid = $1 AND deleting";
 const DELETE: &str = "DELETE FROM l3_network WHERE uuid = $1";
-const DNS: &str = "SELECT dns, create_date FROM l3_network_dns WHERE l3_network_uuid = $1 ORDER BY create_date, dns";
+const DNS: &str =
+    "SELECT dns, create_date FROM l3_network_dns WHERE l3_network_uuid = $1 ORDER BY create_date, dns";
 const DNS_OF_ALL: &str = "SELECT l3_network_uuid, dns FROM l3_network_dns WHERE l3_network_uuid IN ($*) \
      ORDER BY create_date, dns";
 const ADD_DNS: &str = "INSERT INTO l3_network_dns (l3_network_uuid, dns, create_date) VALUES ($1, $2, $3) \

@@ -31,6 +31,8 @@ pub struct Cx {
     pub(super) flow: Id<FlowView>,
     pub(super) step: &'static str,
     pub(super) direction: &'static str,
+    /// How often the step has been parked before.
+    pub(super) attempt: i64,
     pub(super) resource: Id<Any>,
     pub(super) generation: i64,
     pub(super) epoch: Arc<AtomicI64>,
@@ -49,8 +51,8 @@ impl Cx {
     /// Has the agent carry out `command` and waits for its outcome. Repeating the step repeats nothing.
     pub async fn call<C: Call>(&self, agent: &Agent, command: &C) -> Result<C::Reply> {
         let body = serde_json::to_string(command)?;
-        let parts = [&self.flow.to_string(), self.step, self.direction, &agent.url, C::PATH, &body];
-        let task = TaskId::derived(&parts);
+        let (flow, attempt) = (self.flow.to_string(), self.attempt());
+        let task = TaskId::derived(&[&flow, self.step, self.direction, &attempt, &agent.url, C::PATH, &body]);
         let deadline = Instant::now() + self.limit;
         loop {
             let fence = self.fence();
@@ -65,8 +67,13 @@ impl Cx {
 
     /// Runs `flow` to its end as a part of this step; the same `label` is the same sub-flow.
     pub async fn sub<F: Flow>(&self, label: &str, flow: F) -> Result<Value> {
-        let id = Id::derived(&[&self.flow.to_string(), self.step, self.direction, label]);
+        let id = Id::derived(&[&self.flow.to_string(), self.step, self.direction, &self.attempt(), label]);
         Box::pin(run(&self.engine, flow, Start { id, job: None })).await
+    }
+
+    /// A failed outcome is remembered for ever: what is tried again after that must be another task.
+    fn attempt(&self) -> String {
+        self.attempt.to_string()
     }
 
     fn fence(&self) -> Fence {

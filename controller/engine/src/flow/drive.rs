@@ -130,6 +130,7 @@ impl<F: Flow> Driver<F> {
     fn arrive(&mut self, at: Option<usize>) -> Result<Moved> {
         let Some(at) = at else { return Ok(Moved::Ended) };
         self.row.step = i64::try_from(at).unwrap_or(i64::MAX);
+        self.row.attempts = 0;
         Ok(Moved::On)
     }
 
@@ -217,6 +218,7 @@ impl<F: Flow> Driver<F> {
             flow: self.row.uuid,
             step,
             direction,
+            attempt: self.row.attempts,
             resource: self.row.resource,
             generation: self.row.generation,
             epoch: Arc::clone(&self.epoch),

@@ -50,7 +50,8 @@ impl GetFreeIp {
         match self.limit.unwrap_or(100) {
             limit @ 1..=MOST_FREE => Ok(usize::try_from(limit).unwrap_or(0)),
             other => {
-                Err(codes::INVALID_ARGUMENT.because(format!("\"limit\" must be 1 to {MOST_FREE}, not {other}")))
+                Err(codes::INVALID_ARGUMENT
+                    .because(format!("\"limit\" must be 1 to {MOST_FREE}, not {other}")))
             }
         }
     }

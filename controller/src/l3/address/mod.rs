@@ -85,7 +85,9 @@ pub async fn allocate(
         let other = wanted.filter(|ip| ip.to_string() != address.ip);
         return match other {
             None => Ok(address),
-            Some(ip) => Err(refused(&network, ip, &format!("cannot be given to a nic that has {}", address.ip))),
+            Some(ip) => {
+                Err(refused(&network, ip, &format!("cannot be given to a nic that has {}", address.ip)))
+            }
         };
     }
     super::store::refuse_deleting(tx, &network).await?;
@@ -110,7 +112,12 @@ pub async fn release(tx: &mut Tx, nic: Id<Any>) -> Result<()> {
     store::release(tx, nic).await
 }
 
-async fn take_wanted(tx: &mut Tx, network: &L3NetworkInventory, nic: Id<Any>, ip: Ipv4Addr) -> Result<Address> {
+async fn take_wanted(
+    tx: &mut Tx,
+    network: &L3NetworkInventory,
+    nic: Id<Any>,
+    ip: Ipv4Addr,
+) -> Result<Address> {
     let spans = range::open_spans(tx, network.uuid).await?;
     let Some(span) = spans.iter().find(|span| span.contains(ip)) else {
         return Err(refused(network, ip, "lies in none of its ranges"));

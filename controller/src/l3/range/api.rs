@@ -40,10 +40,10 @@ async fn add(tx: &mut Tx, range: NewRange<'_>) -> Result<()> {
         );
         return Err(codes::INVALID_ARGUMENT.because(details));
     }
-    if let Some((name, owner, start, end)) =
-        store::overlapping(tx, l3.l2_network_uuid, &range.limits).await?
+    if let Some((name, owner, start, end)) = store::overlapping(tx, l3.l2_network_uuid, &range.limits).await?
     {
-        let details = format!("it overlaps the range \"{name}\" ({start} to {end}) of l3 network \"{owner}\"");
+        let details =
+            format!("it overlaps the range \"{name}\" ({start} to {end}) of l3 network \"{owner}\"");
         return Err(codes::INVALID_ARGUMENT.because(details));
     }
     store::insert(tx, range).await

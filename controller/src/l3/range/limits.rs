@@ -20,7 +20,12 @@ pub(in crate::l3) struct Limits {
 
 impl Limits {
     /// The gateway is the network's first address unless another is named.
-    pub(super) fn of_addresses(start: &str, end: &str, netmask: &str, gateway: Option<&str>) -> Result<Limits> {
+    pub(super) fn of_addresses(
+        start: &str,
+        end: &str,
+        netmask: &str,
+        gateway: Option<&str>,
+    ) -> Result<Limits> {
         let (start, end) = (address("startIp", start)?, address("endIp", end)?);
         let mask = address("netmask", netmask)?;
         let network = Ipv4Net::with_netmask(start, mask)
@@ -39,7 +44,10 @@ impl Limits {
             .parse()
             .map_err(|_| invalid(format!("\"networkCidr\" must be like 192.168.1.0/24, not \"{cidr}\"")))?;
         if network.trunc() != network {
-            return Err(invalid(format!("\"networkCidr\" {network} names a host: write {}", network.trunc())));
+            return Err(invalid(format!(
+                "\"networkCidr\" {network} names a host: write {}",
+                network.trunc()
+            )));
         }
         check_network(network)?;
         let (first, last) = (first(network), last(network));
@@ -126,11 +134,23 @@ mod tests {
     #[test]
     fn a_range_of_addresses_is_sound_or_told_why_not() {
         for (start, end, mask, gateway, expected) in [
-            ("10.0.0.10", "10.0.0.20", "255.255.255.0", None, "10.0.0.10-10.0.0.20 via 10.0.0.1 in 10.0.0.0/24"),
+            (
+                "10.0.0.10",
+                "10.0.0.20",
+                "255.255.255.0",
+                None,
+                "10.0.0.10-10.0.0.20 via 10.0.0.1 in 10.0.0.0/24",
+            ),
             ("10.0.0.10", "10.0.0.10", "255.255.255.0", Some("10.0.0.254"), "via 10.0.0.254"),
             ("10.0.0.20", "10.0.0.10", "255.255.255.0", None, "lies behind"),
             ("10.0.0.10", "10.0.1.20", "255.255.255.0", None, "\"endIp\" 10.0.1.20 does not lie in"),
-            ("10.0.0.10", "10.0.0.20", "255.255.255.0", Some("10.0.1.1"), "\"gateway\" 10.0.1.1 does not lie in"),
+            (
+                "10.0.0.10",
+                "10.0.0.20",
+                "255.255.255.0",
+                Some("10.0.1.1"),
+                "\"gateway\" 10.0.1.1 does not lie in",
+            ),
             ("10.0.0.10", "10.0.0.20", "255.255.255.0", Some("10.0.0.15"), "lies in the range"),
             ("10.0.0.1", "10.0.0.20", "255.255.255.0", None, "\"gateway\" 10.0.0.1 lies in the range"),
             ("10.0.0.0", "10.0.0.20", "255.255.255.0", Some("10.0.0.30"), "network or broadcast"),

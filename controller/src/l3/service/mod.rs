@@ -39,7 +39,8 @@ impl NetworkServiceProviderInventory {
     /// Every provider serves every L2 network so far.
     async fn fill_page(tx: &mut Tx, page: &mut [Map<String, serde_json::Value>]) -> Result<()> {
         let networks = store::l2_networks(tx).await?;
-        let known = |members: &Map<String, serde_json::Value>, key| members.get(key)?.as_str().map(str::to_owned);
+        let known =
+            |members: &Map<String, serde_json::Value>, key| members.get(key)?.as_str().map(str::to_owned);
         let mut types = Vec::new();
         let mut attached = Vec::new();
         for members in page.iter() {
@@ -128,7 +129,8 @@ fn of(provider: &str, services: &[Assigned]) -> Vec<String> {
 pub(super) async fn attach(tx: &mut Tx, l3: &L3NetworkInventory, services: &[Assigned]) -> Result<()> {
     for Assigned { service, provider } in services {
         if !store::attach(tx, l3.uuid, service, provider).await? {
-            let details = format!("l3 network \"{}\" has a provider of {service} already: detach it first", l3.name);
+            let details =
+                format!("l3 network \"{}\" has a provider of {service} already: detach it first", l3.name);
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
     }
@@ -147,12 +149,14 @@ pub(super) async fn detach(tx: &mut Tx, l3: &L3NetworkInventory, services: &[Ass
 
 pub(super) fn add_to(module: Module) -> Module {
     module
-        .query::<NetworkServiceProviderInventory>("QueryNetworkServiceProvider", "/network-services/providers")
+        .query::<NetworkServiceProviderInventory>(
+            "QueryNetworkServiceProvider",
+            "/network-services/providers",
+        )
         .ask::<api::GetNetworkServiceTypes>()
         .api::<api::AttachNetworkServiceToL3Network>()
         .api::<api::DetachNetworkServiceFromL3Network>()
 }
-
 
 #[cfg(test)]
 mod tests {

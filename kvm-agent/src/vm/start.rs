@@ -1,0 +1,103 @@
+//! Starts a VM.
+
+use std::time::Instant;
+
+use host::netlink::Kind;
+use wire::Fault;
+use wire::agent::Cx;
+use wire::calls::host::VirtualizerInfo;
+use wire::calls::vm::{DeviceInfo, Nic, NicInfo, Start, Started};
+
+use super::{checked, disks, end};
+use crate::host::virtualizer_name;
+use crate::state::Host;
+use crate::sys::domain_xml::{Live, Setting, domain};
+use crate::sys::libvirt::State;
+
+pub async fn start(cx: Cx<Host>, cmd: Start) -> Result<Started, Fault> {
+    let uuid = checked(&cmd.vm_instance_uuid)?;
+    let _one = cx.vms.lock(uuid.clone()).await;
+    if !is_up(&cx, &uuid, cmd.create_paused).await? {
+        end::make_absent(&cx, &uuid).await?;
+        disks::check(&cx, &cmd).await?;
+        check_bridges(&cx, &cmd.nics).await?;
+        let description = describe(&cx, &cmd).await?;
+        let asked = Instant::now();
+        cx.libvirt.create(description, cmd.create_paused).await?;
+        tracing::info!(vm = uuid, libvirt_ms = asked.elapsed().as_millis(), "started");
+    }
+    cx.restarts.forget(&uuid)?;
+    confirm(&cx, &uuid).await
+}
+
+/// Looks at a VM that was just started, marks its taps and tells its devices.
+pub(super) async fn confirm(cx: &Cx<Host>, uuid: &str) -> Result<Started, Fault> {
+    let state = cx.libvirt.find(uuid).await?.map(|domain| domain.state);
+    if !matches!(state, Some(State::Running | State::Paused)) {
+        return Err(Fault::new(format!("vm {uuid} ended right after it was started")));
+    }
+    let live = cx.libvirt.live(uuid).await?;
+    mark_taps(cx, &live).await;
+    Ok(Started {
+        nic_infos: nics(&live),
+        virtual_device_info_list: devices(&live),
+        virtualizer_info: virtualizer(cx, uuid).await?,
+    })
+}
+
+pub(super) async fn virtualizer(cx: &Cx<Host>, uuid: &str) -> Result<VirtualizerInfo, Fault> {
+    let (_, version) = cx.libvirt.versions().await?;
+    let virtualizer = virtualizer_name(cx.probe.verdict().await.virt).to_owned();
+    Ok(VirtualizerInfo { uuid: uuid.to_owned(), virtualizer, version })
+}
+
+async fn is_up(cx: &Cx<Host>, uuid: &str, paused: bool) -> Result<bool, Fault> {
+    let state = cx.libvirt.find(uuid).await?.map(|domain| domain.state);
+    Ok(state == Some(State::Running) || (paused && state == Some(State::Paused)))
+}
+
+async fn describe(cx: &Cx<Host>, cmd: &Start) -> Result<String, Fault> {
+    let virt = cx.probe.verdict().await.virt;
+    let setting = Setting { virt, console_log_dir: cx.console_log_dir.clone() };
+    Ok(domain(cmd, &setting)?)
+}
+
+async fn check_bridges(cx: &Cx<Host>, nics: &[Nic]) -> Result<(), Fault> {
+    for nic in nics {
+        let bridge = cx.net.find(&nic.bridge_name).await?;
+        if bridge.is_none_or(|bridge| bridge.kind != Kind::Bridge) {
+            let (name, nic) = (&nic.bridge_name, &nic.uuid);
+            return Err(Fault::new(format!(
+                "can not find bridge[{name}] that nic {nic} needs: create it first"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A tap without its mark works; it is only not known as ours once its VM is gone.
+async fn mark_taps(cx: &Cx<Host>, live: &Live) {
+    for nic in live.nics() {
+        let (Some(tap), Some(uuid)) = (nic.tap, nic.resource) else { continue };
+        let marked = match cx.net.find(&tap).await {
+            Ok(Some(link)) => cx.net.set_alias(&link, &uuid).await,
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = marked {
+            tracing::warn!(%error, tap, "cannot mark a tap");
+        }
+    }
+}
+
+fn nics(live: &Live) -> Vec<NicInfo> {
+    let nics = live.nics().into_iter();
+    nics.map(|nic| NicInfo { mac_address: nic.mac, device_address: nic.address }).collect()
+}
+
+fn devices(live: &Live) -> Vec<DeviceInfo> {
+    let marked = live.marked().into_iter();
+    marked
+        .map(|device| DeviceInfo { resource_uuid: device.resource, device_address: device.address })
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask …`: what is done with this repository besides building it.
+
+mod count;
+mod demo;
+mod packages;
+mod programs;
+mod progress;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs a whole cloud on this machine, with a VM in it, until Ctrl-C; needs Debian 12 and root
+    Demo(demo::Options),
+    /// Installs what the tests need and runs them all
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::Demo(options) => in_runtime(demo::run(options)),
+        Task::Test(options) => test::run(&options),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Does not wait for what blocks when the work is over: after Ctrl-C nobody wants it.
+fn in_runtime(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,155 @@
+//! A host without a hypervisor: its agents speak the real wire and keep in memory what commands make.
+//!
+//! A test looks at what is there ([`State`]), counts what was carried out, and lays traps: when a command
+//! arrives, or when its effect has happened and its outcome is not yet told, something is done (a
+//! controller is killed), and the command may be made to fail.
+
+mod kvm;
+mod storage;
+mod vrouter;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wire::agent::{Agent, Cx, Machine, Routes};
+use wire::{Call, Fault};
+
+/// What commands have made so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub known_as: String,
+    /// State by VM.
+    pub domains: BTreeMap<String, String>,
+    pub bridges: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
+    pub cache: BTreeSet<String>,
+    pub namespaces: BTreeSet<String>,
+    /// Address by MAC.
+    pub leases: BTreeMap<String, String>,
+    pub images: BTreeSet<String>,
+}
+
+/// When a trap springs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The command has arrived and has had no effect.
+    Before,
+    /// The effect has happened, the outcome is not told.
+    After,
+}
+
+struct Trap {
+    path: &'static str,
+    moment: Moment,
+    spring: Box<dyn FnOnce() + Send>,
+}
+
+/// What one host has, and how it behaves.
+#[derive(Default)]
+pub struct World {
+    state: Mutex<State>,
+    traps: Mutex<Vec<Trap>>,
+    refusal: Mutex<Option<(&'static str, String)>>,
+    carried_out: Mutex<Vec<&'static str>>,
+}
+
+/// The agents of a host. Dropping it takes them away.
+pub struct Host {
+    pub world: Arc<World>,
+    pub kvm: SocketAddr,
+    pub vrouter: SocketAddr,
+    pub storage: SocketAddr,
+    _stop: DropGuard,
+    _dirs: Vec<TempDir>,
+}
+
+impl World {
+    pub fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// When the next command comes to `path`, `spring` is called at that moment, once.
+    pub fn trap(&self, path: &'static str, moment: Moment, spring: impl FnOnce() + Send + 'static) {
+        lock(&self.traps).push(Trap { path, moment, spring: Box::new(spring) });
+    }
+
+    /// Whether every trap has sprung.
+    pub fn sprung(&self) -> bool {
+        lock(&self.traps).is_empty()
+    }
+
+    /// Commands to `path` fail with this from now on.
+    pub fn refuse(&self, path: &'static str, error: &str) {
+        *lock(&self.refusal) = Some((path, error.to_owned()));
+    }
+
+    pub fn obey(&self) {
+        *lock(&self.refusal) = None;
+    }
+
+    /// How often commands to `path` were carried out.
+    pub fn count(&self, path: &str) -> usize {
+        lock(&self.carried_out).iter().filter(|done| **done == path).count()
+    }
+
+    fn spring(&self, path: &str, moment: Moment) {
+        let sprung = {
+            let mut traps = lock(&self.traps);
+            let at = traps.iter().position(|trap| trap.path == path && trap.moment == moment);
+            at.map(|at| traps.remove(at))
+        };
+        if let Some(trap) = sprung {
+            (trap.spring)();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds a world")
+}
+
+/// Carries a command out, with traps and refusals.
+fn obey<C: Call>(
+    cx: &Cx<World>,
+    effect: impl FnOnce(&mut State) -> Result<C::Reply, Fault>,
+) -> Result<C::Reply, Fault> {
+    cx.spring(C::PATH, Moment::Before);
+    if let Some((_, error)) = lock(&cx.refusal).clone().filter(|(path, _)| *path == C::PATH) {
+        return Err(Fault::new(error));
+    }
+    let reply = effect(&mut lock(&cx.state));
+    lock(&cx.carried_out).push(C::PATH);
+    cx.spring(C::PATH, Moment::After);
+    reply
+}
+
+impl Host {
+    /// All its agents on loopback, at ports of the system's choice.
+    pub async fn start() -> std::io::Result<Host> {
+        let (world, stop) = (Arc::new(World::default()), CancellationToken::new());
+        let mut dirs = Vec::new();
+        let kvm = serve(kvm::routes(&world), &stop, &mut dirs).await?;
+        let vrouter = serve(vrouter::routes(&world), &stop, &mut dirs).await?;
+        let storage = serve(storage::routes(&world), &stop, &mut dirs).await?;
+        Ok(Host { world, kvm, vrouter, storage, _stop: stop.drop_guard(), _dirs: dirs })
+    }
+}
+
+async fn serve(
+    routes: Routes<World>,
+    stop: &CancellationToken,
+    dirs: &mut Vec<TempDir>,
+) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let (address, dir) = (listener.local_addr()?, tempfile::tempdir()?);
+    let agent =
+        Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let (machine, stop) = (Machine::here()?, stop.clone());
+    tokio::spawn(async move { agent.serve_on(listener, machine, routes, stop).await });
+    dirs.push(dir);
+    Ok(address)
+}

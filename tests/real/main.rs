@@ -1,0 +1,6 @@
+//! Tests with real parts: libvirt, QEMU, bridges, namespaces. They need root and the packages that
+//! `cargo xtask test` installs.
+
+mod cloud;
+mod guest;
+mod lab;

@@ -1,0 +1,5 @@
+//! A real controller process, simulated hosts on the real wire, and faults.
+
+mod crash;
+mod errors;
+mod site;

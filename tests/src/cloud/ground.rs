@@ -1,0 +1,143 @@
+//! The ground that a cloud stands on: machines, and the links between them.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+
+use crate::lab::{Lab, Libvirt, Machine, Network, Spec, Veth};
+
+/// Where the parts of a cloud run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// One host in the network that the lab runs in, everything on loopback.
+    Here,
+    /// The controller and each host in a network of its own.
+    Apart { hosts: u8 },
+}
+
+/// The gateway of the VMs' network, `192.168.100.0/24`.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 1);
+const GATEWAY_ADDRESS: &str = "192.168.100.1/24";
+const PHYSICAL: &str = "eth1";
+
+/// A machine with a role, and how it is reached.
+#[derive(Debug)]
+pub struct Place {
+    /// Its index in [`Ground::machines`].
+    pub machine: usize,
+    pub address: Ipv4Addr,
+    pub network: Option<Network>,
+}
+
+/// A hypervisor host.
+#[derive(Debug)]
+pub struct Host {
+    pub name: String,
+    pub place: Place,
+    pub libvirt: Libvirt,
+}
+
+#[derive(Debug)]
+pub struct Ground {
+    /// Where the controller runs.
+    front: Place,
+    pub hosts: Vec<Host>,
+    pub machines: Vec<Machine>,
+    pub outside: Network,
+    /// The hosts' interface for VMs.
+    pub physical: String,
+}
+
+impl Ground {
+    pub fn make(lab: &Lab, shape: &Shape) -> Result<Self> {
+        match shape {
+            Shape::Here => here(lab),
+            Shape::Apart { hosts } => apart(lab, *hosts),
+        }
+    }
+
+    pub fn front(&self) -> &Place {
+        &self.front
+    }
+
+    pub fn machine(&self, place: &Place) -> &Machine {
+        &self.machines[place.machine]
+    }
+}
+
+fn here(lab: &Lab) -> Result<Ground> {
+    let (physical, peer) = (lab.name("0"), lab.name("1"));
+    let outside = lab.network("-outside")?;
+    lab.veth(Veth { names: [&physical, &peer], networks: [None, Some(&outside)] })?;
+    outside.address(&peer, GATEWAY_ADDRESS)?;
+    lab.will_remove_bridge(&format!("br_{physical}"))?;
+    let libvirt = libvirt(lab, "host-1", 1)?;
+    let machine = lab.machine(Spec { name: "host-1".into(), binds: libvirt.binds(), ..Spec::default() })?;
+    let place = || Place { machine: 0, address: Ipv4Addr::LOCALHOST, network: None };
+    let host = Host { name: "host-1".into(), place: place(), libvirt };
+    Ok(Ground { front: place(), hosts: vec![host], machines: vec![machine], outside, physical })
+}
+
+fn apart(lab: &Lab, count: u8) -> Result<Ground> {
+    let outside = switches(lab)?;
+    let network = lab.network("-front")?;
+    link(lab, &outside, "management", "m0", &network, "eth0")?;
+    network.address("eth0", &format!("{}/24", management(0)))?;
+    let spec = Spec { name: "front".into(), hostname: Some("front".into()), ..Spec::default() };
+    let machine = lab.machine(Spec { network: Some(network.clone()), ..spec })?;
+    let front = Place { machine: 0, address: management(0), network: Some(network) };
+    let physical = PHYSICAL.to_owned();
+    let mut ground = Ground { front, hosts: Vec::new(), machines: vec![machine], outside, physical };
+    for number in 1..=count {
+        add_host(lab, &mut ground, number)?;
+    }
+    Ok(ground)
+}
+
+/// The outside network with two bridges: one for management, one that carries the VMs' frames.
+fn switches(lab: &Lab) -> Result<Network> {
+    let outside = lab.network("-outside")?;
+    for bridge in ["management", "vms"] {
+        outside.ip(["link", "add", bridge, "type", "bridge", "forward_delay", "0"])?;
+        outside.ip(["link", "set", bridge, "up"])?;
+    }
+    outside.address("vms", GATEWAY_ADDRESS)?;
+    Ok(outside)
+}
+
+fn link(lab: &Lab, outside: &Network, bridge: &str, port: &str, inside: &Network, name: &str) -> Result<()> {
+    lab.veth(Veth { names: [name, port], networks: [Some(inside), Some(outside)] })?;
+    outside.ip(["link", "set", port, "master", bridge]).map(drop)
+}
+
+fn add_host(lab: &Lab, ground: &mut Ground, number: u8) -> Result<()> {
+    let name = format!("host-{number}");
+    let network = lab.network(&format!("-host{number}"))?;
+    link(lab, &ground.outside, "management", &format!("m{number}"), &network, "eth0")?;
+    link(lab, &ground.outside, "vms", &format!("v{number}"), &network, PHYSICAL)?;
+    network.address("eth0", &format!("{}/24", management(number)))?;
+    let libvirt = libvirt(lab, &name, number)?;
+    let spec = Spec {
+        name: name.clone(),
+        hostname: Some(name.clone()),
+        network: Some(network.clone()),
+        binds: libvirt.binds(),
+    };
+    ground.machines.push(lab.machine(spec)?);
+    let place =
+        Place { machine: ground.machines.len() - 1, address: management(number), network: Some(network) };
+    ground.hosts.push(Host { name, place, libvirt });
+    Ok(())
+}
+
+/// Addresses of the management network; 0 is the controller's.
+fn management(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, if number == 0 { 254 } else { number })
+}
+
+/// libvirt tells hosts apart by this number, also from those of other clouds.
+fn libvirt(lab: &Lab, name: &str, number: u8) -> Result<Libvirt> {
+    let unique = u128::from(std::process::id()) << 8 | u128::from(number);
+    let uuid = format!("{:08x}-c0de-4c0d-8c0d-{:012x}", unique >> 48, unique & 0xffff_ffff_ffff);
+    Libvirt::lay_out(&lab.make_dir(&format!("machines/{name}/libvirt"))?, &uuid, None)
+}
