@@ -51,7 +51,7 @@ async fn orphans_on_a_machine_are_collected() {
 #[tokio::test]
 async fn a_machine_in_its_own_network_is_reached_through_a_link() {
     let lab = Lab::open(&dir("link"), "cmll").unwrap();
-    let (inside, outside) = (lab.network("in").unwrap(), lab.network("out").unwrap());
+    let (inside, outside) = (lab.network("cmllin").unwrap(), lab.network("cmllout").unwrap());
     lab.veth(Veth { names: ["eth0", "eth0"], networks: [Some(&inside), Some(&outside)] }).unwrap();
     inside.address("eth0", "10.9.9.1/24").unwrap();
     outside.address("eth0", "10.9.9.2/24").unwrap();
@@ -117,7 +117,7 @@ async fn what_a_killed_lab_leaves_is_removed_by_the_next() {
 #[ignore = "waits until it is killed"]
 async fn a_lab_that_waits_to_be_killed() {
     let lab = Lab::open(&dir("victim"), "cmlv").unwrap();
-    let network = lab.network("net").unwrap();
+    let network = lab.network("cmlvnet").unwrap();
     lab.veth(Veth { names: ["cmlv0", "eth0"], networks: [None, Some(&network)] }).unwrap();
     lab.veth(Veth { names: ["cmlv2", "cmlv3"], networks: [None, None] }).unwrap();
     lab.will_remove_bridge("cmlvbr").unwrap();

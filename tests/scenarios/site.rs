@@ -55,7 +55,8 @@ impl Controller {
     pub async fn start(&mut self) {
         let program = cumulet_tests::target().join("debug/cumulet-controller");
         assert!(program.exists(), "{} is missing: cargo build --workspace", program.display());
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the program under test")]
         let child = Command::new(program)
             .arg("--config")

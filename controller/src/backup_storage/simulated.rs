@@ -53,12 +53,8 @@ impl Storage {
 
     /// The same one, after it was away.
     pub async fn again(address: SocketAddr, world: Arc<World>) -> Storage {
-        let routes = Routes::new(Arc::clone(&world))
-            .on(connect)
-            .on(ping)
-            .on(download)
-            .on(delete)
-            .on(progress);
+        let routes =
+            Routes::new(Arc::clone(&world)).on(connect).on(ping).on(download).on(delete).on(progress);
         Storage { world, serving: serve(address, routes).await }
     }
 

@@ -51,7 +51,12 @@ async fn free(tx: &mut Tx, hostname: &str, uuid: Id<BackupStorage>) -> Result<()
     }
 }
 
-pub(super) async fn set_status(tx: &mut Tx, uuid: Id<BackupStorage>, status: &str, space: Space) -> Result<()> {
+pub(super) async fn set_status(
+    tx: &mut Tx,
+    uuid: Id<BackupStorage>,
+    status: &str,
+    space: Space,
+) -> Result<()> {
     tx.exec(STATUS, args![uuid, status, space.total, space.available, Stamp::now()]).await?;
     Ok(())
 }

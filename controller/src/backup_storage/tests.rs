@@ -132,7 +132,8 @@ async fn deleting_a_storage_takes_its_images_also_those_on_their_way() {
     let other = Storage::start(SocketAddr::from(([127, 0, 0, 2], agent.port()))).await;
     let cloud = cloud(agent.port()).await;
     let (_, uuids) = storages(&cloud, &["127.0.0.1", "127.0.0.2"]).await;
-    let image = |name: &str, on: &[String]| json!({ "name": name, "url": "http://a/b", "backupStorageUuids": on });
+    let image =
+        |name: &str, on: &[String]| json!({ "name": name, "url": "http://a/b", "backupStorageUuids": on });
 
     let here = cloud.create("/images", image("here", &uuids[..1])).await.unwrap();
     let both = cloud.create("/images", image("both", &uuids)).await.unwrap();

@@ -115,7 +115,8 @@ impl Add {
     }
 
     async fn ready(&mut self, tx: &mut Tx) -> Result<()> {
-        let found = self.found.first().cloned().ok_or_else(|| codes::INTERNAL.because("no storage took it"))?;
+        let found =
+            self.found.first().cloned().ok_or_else(|| codes::INTERNAL.because("no storage took it"))?;
         if let Some(other) = self.found.iter().find(|other| other.sha256 != found.sha256) {
             let details = format!(
                 "the backup storages got different images from \"{}\" (sha256 {} and {}): add it to one of \

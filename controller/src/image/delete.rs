@@ -44,9 +44,10 @@ pub(super) struct Purge {
 
 impl Purge {
     async fn copies(&mut self, cx: &Cx) -> Result<()> {
-        let copies = self.copies.iter().map(async |copy| {
-            cx.sub(&copy.to_string(), Delete::new(COPY, copy.cast(), &self.name)).await
-        });
+        let copies = self
+            .copies
+            .iter()
+            .map(async |copy| cx.sub(&copy.to_string(), Delete::new(COPY, copy.cast(), &self.name)).await);
         try_join_all(copies).await.map(|_| ())
     }
 
@@ -180,18 +181,15 @@ fn purge(image: ImageInventory, copies: Vec<CopyRow>) -> Purge {
 fn same(path: Id<Image>, body: Option<Id<Image>>) -> Result<()> {
     match body {
         Some(other) if other != path => {
-            Err(codes::INVALID_ARGUMENT.because(format!("\"imageUuid\" is {other}, but the path names {path}")))
+            Err(codes::INVALID_ARGUMENT
+                .because(format!("\"imageUuid\" is {other}, but the path names {path}")))
         }
         _ => Ok(()),
     }
 }
 
 /// The copies on these storages; all of them when none is named.
-async fn chosen(
-    tx: &mut Tx,
-    image: &ImageInventory,
-    storages: &[Id<BackupStorage>],
-) -> Result<Vec<CopyRow>> {
+async fn chosen(tx: &mut Tx, image: &ImageInventory, storages: &[Id<BackupStorage>]) -> Result<Vec<CopyRow>> {
     let mut copies = store::copies(tx, image.uuid).await?;
     let there = |storage: &Id<BackupStorage>| copies.iter().any(|copy| copy.backup_storage_uuid == *storage);
     if let Some(storage) = storages.iter().find(|storage| !there(storage)) {

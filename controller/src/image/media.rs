@@ -69,7 +69,9 @@ pub(super) fn address(text: &str) -> Result<Url> {
     match url.scheme() {
         "http" | "https" | "upload" => Ok(url),
         "file" if matches!(url.host(), None | Some(Host::Domain("localhost"))) => Ok(url),
-        "file" => Err(bad("names a file of another machine: use file:///path, a path on the storage's machine")),
+        "file" => {
+            Err(bad("names a file of another machine: use file:///path, a path on the storage's machine"))
+        }
         other => Err(bad(&format!("has scheme \"{other}\": use http, https, file or upload"))),
     }
 }
@@ -98,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_url_that_no_storage_fetches_is_refused_with_the_reason() {
-        for good in ["http://a/b.qcow2", "HTTPS://a/b", "file:///srv/i.raw", "file://localhost/i", "upload://i"] {
+        for good in
+            ["http://a/b.qcow2", "HTTPS://a/b", "file:///srv/i.raw", "file://localhost/i", "upload://i"]
+        {
             assert!(address(good).is_ok(), "{good}");
         }
         for (bad, why) in [

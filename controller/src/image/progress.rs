@@ -27,7 +27,9 @@ impl Ask for GetTaskProgress {
 
     async fn answer(self, asked: Asked) -> Result<Value> {
         if let Some(all) = self.all.filter(|all| !["true", "false"].contains(&all.as_str())) {
-            return Err(codes::INVALID_ARGUMENT.because(format!("\"all\" must be true or false, not \"{all}\"")));
+            return Err(
+                codes::INVALID_ARGUMENT.because(format!("\"all\" must be true or false, not \"{all}\""))
+            );
         }
         let flow = flow_of(&asked.engine, self.api_id).await?;
         let progress = match (flow["state"].as_str(), flow["direction"].as_str()) {
@@ -61,10 +63,10 @@ async fn flow_of(engine: &Engine, job: Id<Any>) -> Result<Value> {
 async fn measure(engine: &Engine, image: Id<super::Image>) -> Result<Progress> {
     let copies = store::copies(&mut engine.db().read().await?, image).await?;
     let parts = copies.iter().map(|copy| part(engine, copy.backup_storage_uuid, image.cast()));
-    let whole = join_all(parts).await.into_iter().reduce(|a, b| Progress {
-        done: a.done + b.done,
-        total: a.total.zip(b.total).map(|(a, b)| a + b),
-    });
+    let whole = join_all(parts)
+        .await
+        .into_iter()
+        .reduce(|a, b| Progress { done: a.done + b.done, total: a.total.zip(b.total).map(|(a, b)| a + b) });
     Ok(whole.unwrap_or_default())
 }
 

@@ -33,10 +33,14 @@ pub async fn source(tx: &mut Tx, image: Id<Image>, zone: Option<Id<Zone>>) -> Re
     usable(&image)?;
     let places = store::places(tx, image.uuid, zone).await?;
     let Some(place) = places.iter().find(|place| place.is_connected()) else {
-        return Err(nowhere(&image, places.first().map(|place| (place.name.as_str(), place.status.as_str()))));
+        return Err(nowhere(
+            &image,
+            places.first().map(|place| (place.name.as_str(), place.status.as_str())),
+        ));
     };
     let driver = place.driver()?;
-    let unknown = || codes::INTERNAL.because(format!("image \"{}\" is Ready but was not inspected", image.name));
+    let unknown =
+        || codes::INTERNAL.because(format!("image \"{}\" is Ready but was not inspected", image.name));
     Ok(ImageSource {
         url: driver.bits_url(&tx.engine(), place, image.uuid.cast()),
         hostname: place.hostname.clone(),
@@ -68,7 +72,9 @@ fn nowhere(image: &ImageInventory, lost: Option<(&str, &str)>) -> engine::ErrorC
     let name = &image.name;
     codes::STATE.because(match lost {
         Some((storage, status)) => {
-            format!("image \"{name}\" is on backup storage \"{storage}\", which is {status}: reconnect it first")
+            format!(
+                "image \"{name}\" is on backup storage \"{storage}\", which is {status}: reconnect it first"
+            )
         }
         None => format!(
             "image \"{name}\" is on no backup storage of the zone: attach one that has it to the zone first"

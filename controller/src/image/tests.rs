@@ -117,7 +117,11 @@ async fn a_storage_that_is_down_is_told_soon_and_leaves_nothing() {
     let params = json!({ "name": "web", "url": "http://a/b", "backupStorageUuids": [storage] });
     let refused = cloud.create("/images", params).await.unwrap_err();
     assert!([codes::IO.0, codes::TIMEOUT.0].contains(&refused.code.as_str()), "{refused:?}");
-    assert!(refused.details.contains("the storage-agent of backup storage \"127.0.0.1\""), "{}", refused.details);
+    assert!(
+        refused.details.contains("the storage-agent of backup storage \"127.0.0.1\""),
+        "{}",
+        refused.details
+    );
     assert!(cloud.list("/images").await.is_empty());
 }
 
@@ -225,7 +229,10 @@ async fn a_deleted_image_can_be_recovered_until_it_is_expunged() {
     assert!(site.source(&uuid).await.unwrap_err().details().contains("recover it"));
     assert!(site.agent.world.has(&uuid));
     let back = site.act(&uuid, "recoverImage", json!({ "imageUuid": uuid })).await.unwrap();
-    assert_eq!((&back["status"], &back["backupStorageRefs"][0]["status"]), (&json!("Ready"), &json!("Ready")));
+    assert_eq!(
+        (&back["status"], &back["backupStorageRefs"][0]["status"]),
+        (&json!("Ready"), &json!("Ready"))
+    );
     assert!(site.source(&uuid).await.is_ok());
 
     let query = format!("/images/{uuid}?backupStorageUuids={}&deleteMode=Permissive", site.storage);
@@ -301,9 +308,10 @@ async fn an_image_is_changed_but_never_what_its_bits_are() {
     let changed = site.act(&uuid, "updateImage", params).await.unwrap();
     assert_eq!((&changed["name"], &changed["platform"]), (&json!("new"), &json!("Windows")));
     assert_eq!(changed["virtio"], false);
-    for (params, why) in
-        [(json!({ "format": "raw" }), "cannot become raw"), (json!({ "mediaType": "ISO" }), "must have format iso")]
-    {
+    for (params, why) in [
+        (json!({ "format": "raw" }), "cannot become raw"),
+        (json!({ "mediaType": "ISO" }), "must have format iso"),
+    ] {
         let refused = site.act(&uuid, "updateImage", params).await.unwrap_err();
         assert!(refused.details.contains(why), "{}", refused.details);
     }

@@ -438,6 +438,20 @@ async fn what_guests_are_told_changes_at_once_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn guests_leave_an_address_to_the_server() {
+    let net = Net::start(1).await;
+    net.range("10.1.0.10", "10.1.0.11").await.unwrap();
+    let services = json!({ "networkServices": { "Flat": ["DHCP"] } });
+    net.fleet.cloud.create(&net.path("/network-services"), services).await.unwrap();
+    let guest = net.guest("web", "fa:00:00:00:00:01", 0).await;
+    let nics = net.nics(1).await;
+    let error = net.allocate(nics[0], None).await.unwrap_err();
+    assert!(error.details().contains("2 of 2 are in use"), "{error}");
+    let server = net.fleet.world(0).namespaces().remove(&net.namespace()).unwrap().server;
+    assert_ne!(server, guest.lease.ip);
+}
+
+#[tokio::test]
 async fn a_host_that_comes_back_serves_exactly_the_guests_that_it_has() {
     let net = Net::served(1).await;
     net.guest("web", "fa:00:00:00:00:01", 0).await;

@@ -47,8 +47,9 @@ impl CreateInstanceOffering {
         strategy(self.allocator_strategy())?;
         match self.r#type.as_deref() {
             None | Some("UserVm") => Ok(()),
-            Some(other) => Err(codes::UNIMPLEMENTED
-                .because(format!("instance offerings of type \"{other}\" are not supported: use \"UserVm\""))),
+            Some(other) => Err(codes::UNIMPLEMENTED.because(format!(
+                "instance offerings of type \"{other}\" are not supported: use \"UserVm\""
+            ))),
         }
     }
 }

@@ -13,7 +13,10 @@ async fn an_offering_lives_from_its_creation_to_its_deletion() {
     let cloud = Cloud::start(Ports::default()).await;
     let made = cloud.create("/instance-offerings", small()).await.unwrap();
     assert_eq!((&made["cpuNum"], &made["memorySize"]), (&json!(2), &json!(1 << 30)));
-    assert_eq!((&made["cpuSpeed"], &made["reservedMemorySize"], &made["sortKey"]), (&json!(0), &json!(0), &json!(0)));
+    assert_eq!(
+        (&made["cpuSpeed"], &made["reservedMemorySize"], &made["sortKey"]),
+        (&json!(0), &json!(0), &json!(0))
+    );
     assert_eq!((&made["type"], &made["state"]), (&json!("UserVm"), &json!("Enabled")));
     assert_eq!(made["allocatorStrategy"], ALLOCATOR_STRATEGIES[0]);
 

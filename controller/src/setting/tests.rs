@@ -48,7 +48,11 @@ async fn settings_are_found_by_every_member() {
     assert!(all.iter().all(|setting| setting["description"].as_str().is_some_and(|d| !d.is_empty())));
 
     cloud
-        .act("/global-configurations/image/deletionPolicy/actions", "updateGlobalConfig", json!({ "value": "Direct" }))
+        .act(
+            "/global-configurations/image/deletionPolicy/actions",
+            "updateGlobalConfig",
+            json!({ "value": "Direct" }),
+        )
         .await
         .unwrap();
     let names = async |query: &str| -> Vec<String> {

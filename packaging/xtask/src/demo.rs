@@ -86,7 +86,7 @@ async fn show(progress: &Progress) -> Result<Shown> {
     let narrator = progress.clone();
     let plan = Plan {
         dir: dir(),
-        prefix: "demo".into(),
+        prefix: "cmldemo".into(),
         shape: Shape::Here,
         programs,
         image,

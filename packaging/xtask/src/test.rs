@@ -111,7 +111,7 @@ impl Stage {
         eprintln!("\n=== {}", self.name());
         let start = Instant::now();
         let (mut sound, mut count) = (true, Count::default());
-        if self == Self::Real {
+        if matches!(self, Self::Scenario | Self::Real) {
             programs::build()?;
         }
         for command in self.commands(filter) {

@@ -19,6 +19,8 @@ pub enum Shape {
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 1);
 const GATEWAY_ADDRESS: &str = "192.168.100.1/24";
 const PHYSICAL: &str = "eth1";
+/// A name for people to type; there is one cloud of [`Shape::Here`] at most, as its ports are fixed.
+const OUTSIDE_HERE: &str = "cumulet-demo";
 
 /// A machine with a role, and how it is reached.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Ground {
 
 fn here(lab: &Lab) -> Result<Ground> {
     let (physical, peer) = (lab.name("0"), lab.name("1"));
-    let outside = lab.network("-outside")?;
+    let outside = lab.network(OUTSIDE_HERE)?;
     lab.veth(Veth { names: [&physical, &peer], networks: [None, Some(&outside)] })?;
     outside.address(&peer, GATEWAY_ADDRESS)?;
     lab.will_remove_bridge(&format!("br_{physical}"))?;
@@ -80,7 +82,7 @@ fn here(lab: &Lab) -> Result<Ground> {
 
 fn apart(lab: &Lab, count: u8) -> Result<Ground> {
     let outside = switches(lab)?;
-    let network = lab.network("-front")?;
+    let network = lab.network(&lab.name("-front"))?;
     link(lab, &outside, "management", "m0", &network, "eth0")?;
     network.address("eth0", &format!("{}/24", management(0)))?;
     let spec = Spec { name: "front".into(), hostname: Some("front".into()), ..Spec::default() };
@@ -96,7 +98,7 @@ fn apart(lab: &Lab, count: u8) -> Result<Ground> {
 
 /// The outside network with two bridges: one for management, one that carries the VMs' frames.
 fn switches(lab: &Lab) -> Result<Network> {
-    let outside = lab.network("-outside")?;
+    let outside = lab.network(&lab.name("-outside"))?;
     for bridge in ["management", "vms"] {
         outside.ip(["link", "add", bridge, "type", "bridge", "forward_delay", "0"])?;
         outside.ip(["link", "set", bridge, "up"])?;
@@ -112,7 +114,7 @@ fn link(lab: &Lab, outside: &Network, bridge: &str, port: &str, inside: &Network
 
 fn add_host(lab: &Lab, ground: &mut Ground, number: u8) -> Result<()> {
     let name = format!("host-{number}");
-    let network = lab.network(&format!("-host{number}"))?;
+    let network = lab.network(&lab.name(&format!("-host{number}")))?;
     link(lab, &ground.outside, "management", &format!("m{number}"), &network, "eth0")?;
     link(lab, &ground.outside, "vms", &format!("v{number}"), &network, PHYSICAL)?;
     network.address("eth0", &format!("{}/24", management(number)))?;

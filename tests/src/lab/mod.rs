@@ -2,7 +2,7 @@
 //!
 //! A [`Lab`] owns a directory and everything that it made: [`Machine`]s (own process, mount and host name
 //! namespaces, either in the network that the lab runs in or in one of their own), named network namespaces and
-//! links. All of it carries the lab's prefix.
+//! links.
 //!
 //! * Dropping a lab stops its machines and takes its networks away.
 //! * Killing the process that holds the lab kills the machines with everything in them, by the kernel. What the
@@ -78,11 +78,10 @@ impl Lab {
         Machine::start(spec, dir, self.record.clone())
     }
 
-    /// A network namespace named `<prefix><part>`, seen by `ip netns`.
-    pub fn network(&self, part: &str) -> Result<Network> {
-        let name = self.name(part);
-        self.note(Thing::Network(name.clone()))?;
-        Network::make(&name)
+    /// A network namespace that `ip netns` shows under this name.
+    pub fn network(&self, name: &str) -> Result<Network> {
+        self.note(Thing::Network(name.to_owned()))?;
+        Network::make(name)
     }
 
     /// A pair of interfaces, an end in each network.

@@ -14,7 +14,7 @@ use engine::setting::{AnySetting, Setting};
 use engine::{Any, ErrorCode, Id, Result, Stamp, codes, inventory};
 
 use super::range::{self, IpRange, Span};
-use super::{L3Network, L3NetworkInventory};
+use super::{L3Network, L3NetworkInventory, service};
 
 pub use allocator::{IP_ALLOCATORS, IpAllocator};
 
@@ -94,6 +94,10 @@ pub async fn allocate(
     if network.state != "Enabled" {
         let details = format!("l3 network \"{}\" is {}: enable it first", network.name, network.state);
         return Err(codes::STATE.because(details));
+    }
+    if service::need_address(tx, l3).await? {
+        // Before the guests take all.
+        dhcp_server(tx, l3).await?;
     }
     match wanted {
         Some(ip) => take_wanted(tx, &network, nic, ip).await,

@@ -16,6 +16,9 @@ pub trait NetworkService: Sync {
     /// What it can provide: `DHCP`, `DNS`, …
     fn types(&self) -> &'static [&'static str];
 
+    /// Whether its servers need an address of the network.
+    fn needs_address(&self, services: &[String]) -> bool;
+
     /// Knows these guests on the host besides those that it knows.
     async fn serve(
         &self,

@@ -37,6 +37,10 @@ impl NetworkService for Flat {
         &[DHCP, DNS]
     }
 
+    fn needs_address(&self, services: &[String]) -> bool {
+        has(services, DHCP)
+    }
+
     async fn serve(
         &self,
         cx: &Cx,

@@ -81,6 +81,12 @@ pub fn hostname(name: &str) -> Option<String> {
     (!clean.is_empty()).then(|| clean.to_owned())
 }
 
+/// Whether servers of the network need an address of it.
+pub(super) async fn need_address(tx: &mut Tx, l3: Id<L3Network>) -> Result<bool> {
+    let services = store::assigned(tx, l3).await?;
+    Ok(NETWORK_SERVICES.drivers.iter().any(|(name, provider)| provider.needs_address(&of(name, &services))))
+}
+
 /// The network's services on the host know these guests besides those that they know.
 pub async fn serve(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, leases: &[Lease]) -> Result<()> {
     let (l3, services) = services(cx, l3).await?;
