@@ -1,5 +1,6 @@
 //! What the controller is made of. Adding a resource is one directory and one line here.
 
+use engine::error::Code;
 use engine::module::Module;
 
 use crate::host::hook::HostHook;
@@ -30,6 +31,10 @@ pub static HOST_HOOKS: &[&dyn HostHook] = &[
     &crate::primary_storage::host_hook::Storages,
     &crate::l3::host_hook::L3Networks,
 ];
+
+/// The error codes of the resources, beside the engine's.
+pub static CODES: &[Code] =
+    &[crate::account::AUTHENTICATION, crate::account::SESSION, crate::vm::allocate::NO_HOST];
 
 /// The whole wiring as text.
 pub fn wiring() -> String {

@@ -46,7 +46,9 @@ pub fn name(field: &str, text: &str) -> Result<()> {
 pub fn unsupported<T>(field: &str, value: &Option<T>) -> Result<()> {
     match value {
         None => Ok(()),
-        Some(_) => Err(codes::UNIMPLEMENTED.because(format!("\"{field}\" is not supported yet: leave it out"))),
+        Some(_) => {
+            Err(codes::UNIMPLEMENTED.because(format!("\"{field}\" is not supported yet: leave it out")))
+        }
     }
 }
 

@@ -97,7 +97,8 @@ async fn every_statement_fits_the_tables() {
 
 #[test]
 fn statements_are_found_as_the_compiler_reads_them() {
-    let source = "const A: &str = \"SELECT x \\\n     FROM y\";\nconst B: u8 = 1;\nconst C: &str = \"no sql\";";
+    let source =
+        "const A: &str = \"SELECT x \\\n     FROM y\";\nconst B: u8 = 1;\nconst C: &str = \"no sql\";";
     let found = statements("f", source);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].sql, "SELECT x FROM y");

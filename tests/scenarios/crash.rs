@@ -41,9 +41,9 @@ async fn killed_at(
 ) -> Result<serde_json::Value, String> {
     site.world().trap(path, moment, site.controller.killer());
     let job = site.begin(method, to, body).await;
-    site.controller.dies().await;
+    site.controller.dies().await.unwrap();
     assert!(site.world().sprung(), "the trap at {path} did not spring");
-    site.controller.start().await;
+    site.controller.start().await.unwrap();
     site.end(&job).await
 }
 
@@ -118,8 +118,8 @@ async fn an_acknowledged_call_is_carried_out_although_the_controller_dies_at_onc
     let kill = site.controller.killer();
     let job = site.begin(Method::POST, "/zones", json!({ "params": { "name": "kept" } })).await;
     kill();
-    site.controller.dies().await;
-    site.controller.start().await;
+    site.controller.dies().await.unwrap();
+    site.controller.start().await.unwrap();
     assert_eq!(site.end(&job).await.unwrap()["inventory"]["name"], "kept");
     assert_eq!(site.list("/zones?q=name=kept").await.len(), 1);
 }

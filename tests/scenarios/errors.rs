@@ -43,7 +43,7 @@ async fn a_vm_that_fits_nowhere_is_told_why_host_by_host() {
     assert_eq!(refusal.code, "HOST.1004");
     assert!(refusal.details.contains("host \"hv1\" has"), "{refusal}");
     let state = json!({ "changeHostState": { "stateEvent": "disable" } });
-    let path = format!("/hosts/{}/actions", site.host_uuid);
+    let path = format!("/hosts/{}/actions", site.hosts[0]);
     site.api.call(Method::PUT, &path, state).await.unwrap();
     let refusal = site.refused(Method::POST, "/vm-instances", json!({ "params": site.vm("x") })).await;
     assert!(refusal.details.contains("host \"hv1\" is Disabled"), "{refusal}");

@@ -7,13 +7,17 @@
 //! * [`guest`] makes the disk images that guests boot from;
 //! * [`lab`] owns machines (namespaces with their processes), links between them, and takes all of it away;
 //! * [`http`] and [`api`] talk to what runs there;
+//! * [`controller`] is one controller process, for agents that somebody else simulates;
+//! * [`site`] is what every VM needs, made through the API;
 //! * [`cloud`] puts controller, agents, libvirt and a network together into a cloud that runs VMs.
 
 pub mod api;
 pub mod cloud;
+pub mod controller;
 pub mod guest;
 pub mod http;
 pub mod lab;
+pub mod site;
 
 use std::path::{Path, PathBuf};
 

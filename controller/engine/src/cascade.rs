@@ -88,7 +88,6 @@ impl Graph {
         Graph { edges, kinds, order }
     }
 
-
     fn kind(&self, name: &str) -> Result<&'static dyn Kind> {
         let kind = self.kinds.get(name).copied();
         kind.ok_or_else(|| codes::INTERNAL.because(format!("no module says how a {name} is deleted")))
@@ -194,7 +193,8 @@ impl Delete {
                 try_join_all(group.into_iter().map(|planned| settle(cx, round, planned))).await?;
             }
         }
-        let details = format!("{} \"{}\" keeps getting new dependants: disable it first", root.kind, root.name);
+        let details =
+            format!("{} \"{}\" keeps getting new dependants: disable it first", root.kind, root.name);
         Err(codes::STATE.because(details))
     }
 

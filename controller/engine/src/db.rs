@@ -13,8 +13,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Connection, FromRow};
 use tokio::sync::{mpsc, oneshot};
@@ -89,8 +89,7 @@ impl Db {
             .run(&mut writer)
             .await
             .map_err(|e| codes::INTERNAL.because(format!("cannot bring \"{url}\" up to date: {e}")))?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.read_only(true));
+        let readers = SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.read_only(true));
         let (units, queue) = mpsc::channel(4096);
         let home = Home::default();
         let tx = Tx { conn: Conn::Writer(writer), after: Vec::new(), home: Arc::clone(&home) };
@@ -112,7 +111,8 @@ impl Db {
         let unit: Unit = Box::new(move |tx| {
             Box::pin(async move {
                 let outcome = AssertUnwindSafe(unit(tx)).catch_unwind().await;
-                let outcome = outcome.unwrap_or_else(|_| Err(codes::INTERNAL.because("a database unit panicked")));
+                let outcome =
+                    outcome.unwrap_or_else(|_| Err(codes::INTERNAL.because("a database unit panicked")));
                 let keep = outcome.is_ok();
                 let verdict: Verdict = Box::new(move |committed| {
                     let _ = answer.send(committed.and(outcome));

@@ -16,8 +16,11 @@ impl<D: ?Sized> Family<D> {
         let found = self.drivers.iter().find(|(known, _)| *known == name);
         found.map(|(_, driver)| *driver).ok_or_else(|| {
             let known: Vec<_> = self.types().collect();
-            codes::INVALID_ARGUMENT
-                .because(format!("there is no {} type \"{name}\"; there are {}", self.kind, known.join(", ")))
+            codes::INVALID_ARGUMENT.because(format!(
+                "there is no {} type \"{name}\"; there are {}",
+                self.kind,
+                known.join(", ")
+            ))
         })
     }
 

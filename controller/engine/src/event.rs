@@ -9,7 +9,8 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::id::{Any, Id, Stamp};
 
-const INSERT: &str = "INSERT INTO event (name, resource, payload, create_date) VALUES ($1, $2, $3, $4) RETURNING seq";
+const INSERT: &str =
+    "INSERT INTO event (name, resource, payload, create_date) VALUES ($1, $2, $3, $4) RETURNING seq";
 
 /// One event of the outbox. `seq` grows; names are paths such as `/vm/state/changed`.
 #[derive(Clone, Debug, Serialize)]

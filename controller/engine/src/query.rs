@@ -106,8 +106,7 @@ impl Query {
         for condition in &self.conditions {
             terms.push(term(condition, fields, &mut args)?);
         }
-        let filter =
-            if terms.is_empty() { String::new() } else { format!("WHERE {}", terms.join(" AND ")) };
+        let filter = if terms.is_empty() { String::new() } else { format!("WHERE {}", terms.join(" AND ")) };
         Ok(Compiled { source, filter, order: self.order(fields)?, args })
     }
 
@@ -133,7 +132,9 @@ fn term(condition: &str, fields: &'static [Field], args: &mut Vec<Bound>) -> Res
     let (name, rest) = condition.split_at(name_end.unwrap_or(condition.len()));
     let found = OPERATORS.iter().find_map(|(op, sql)| Some((*sql, rest.strip_prefix(op)?)));
     let Some((operator, value)) = found else {
-        return Err(invalid(format!("\"{condition}\" is no condition: write name=value, name~=text, name?=a,b …")));
+        return Err(invalid(format!(
+            "\"{condition}\" is no condition: write name=value, name~=text, name?=a,b …"
+        )));
     };
     let field = field(name, fields)?;
     if operator.ends_with("IN") {

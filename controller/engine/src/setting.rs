@@ -61,13 +61,7 @@ pub fn plain<T: FromStr<Err: Display>>(text: &str) -> Result<T> {
 impl<T> Setting<T> {
     /// The entry for the wiring's list: `PING.entry(|text| PING.accepts(text))`.
     pub const fn entry(&self, check: fn(&str) -> Result<()>) -> AnySetting {
-        AnySetting {
-            category: self.category,
-            name: self.name,
-            default: self.default,
-            help: self.help,
-            check,
-        }
+        AnySetting { category: self.category, name: self.name, default: self.default, help: self.help, check }
     }
 
     pub fn accepts(&self, text: &str) -> Result<()> {

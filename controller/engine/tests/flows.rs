@@ -29,7 +29,8 @@ struct Script {
     undone: AtomicUsize,
 }
 
-static SCRIPTS: LazyLock<Mutex<std::collections::HashMap<String, Arc<Script>>>> = LazyLock::new(Mutex::default);
+static SCRIPTS: LazyLock<Mutex<std::collections::HashMap<String, Arc<Script>>>> =
+    LazyLock::new(Mutex::default);
 
 fn script(key: &str) -> Arc<Script> {
     Arc::clone(SCRIPTS.lock().unwrap().entry(key.to_owned()).or_default())
@@ -49,7 +50,8 @@ impl Probe {
 
     async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
         self.seen.push("enter".into());
-        tx.exec("INSERT INTO setting (category, name, value) VALUES ('probe', $1, 'in')", args![&self.key]).await?;
+        tx.exec("INSERT INTO setting (category, name, value) VALUES ('probe', $1, 'in')", args![&self.key])
+            .await?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use engine::api::{Ask, Asked, Route, Session};
-use engine::{Any, Engine, ErrorCode, Id, Result, Stamp, api};
 use engine::error::Code;
+use engine::{Any, Engine, ErrorCode, Id, Result, Stamp, api};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -41,9 +41,10 @@ impl Ask for LogInByAccount {
         let session = Id::<Any>::random();
         let (now, timeout) = (Stamp::now(), asked.engine.setting(&SESSION_TIMEOUT));
         let (token, until) = (token(session), now.plus(timeout));
-        let opened = asked.engine.db().write(move |tx| {
-            Box::pin(async move { store::open(tx, &token, account, until).await })
-        });
+        let opened = asked
+            .engine
+            .db()
+            .write(move |tx| Box::pin(async move { store::open(tx, &token, account, until).await }));
         opened.await?;
         Ok(json!({ "inventory": {
             "uuid": session, "accountUuid": account, "userUuid": account,

@@ -15,6 +15,8 @@ use engine::setting::{AnySetting, Setting, seconds};
 use engine::{Engine, Id, Result, Stamp, inventory};
 use futures::future::BoxFuture;
 
+pub use api::{AUTHENTICATION, SESSION};
+
 /// Marks ids of accounts.
 #[derive(Debug)]
 pub enum Account {}
@@ -54,9 +56,11 @@ pub fn module() -> Module {
         .sweep(engine::sweep::Sweep {
             name: "session expiry",
             every: |_| Duration::from_secs(300),
-            pass: |engine| Box::pin(async move {
-                engine.db().write(|tx| Box::pin(store::expire(tx, Stamp::now()))).await
-            }),
+            pass: |engine| {
+                Box::pin(
+                    async move { engine.db().write(|tx| Box::pin(store::expire(tx, Stamp::now()))).await },
+                )
+            },
         })
 }
 

@@ -6,7 +6,8 @@ use super::Account;
 const PASSWORD: &str = "SELECT uuid, password FROM account WHERE name = $1";
 const INSERT: &str = "INSERT INTO account (uuid, name, type, password, create_date, last_op_date) \
      VALUES ($1, 'admin', 'SystemAdmin', $2, $3, $3) ON CONFLICT (uuid) DO NOTHING";
-const OPEN: &str = "INSERT INTO session (token, account_uuid, expired_date, create_date) VALUES ($1, $2, $3, $4)";
+const OPEN: &str =
+    "INSERT INTO session (token, account_uuid, expired_date, create_date) VALUES ($1, $2, $3, $4)";
 const SESSION: &str = "SELECT account_uuid, expired_date FROM session WHERE token = $1";
 const PROLONG: &str = "UPDATE session SET expired_date = $2 WHERE token = $1";
 const CLOSE: &str = "DELETE FROM session WHERE token = $1";

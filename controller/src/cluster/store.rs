@@ -15,8 +15,7 @@ const DELETE: &str = "DELETE FROM cluster WHERE uuid = $1";
 pub(super) async fn insert(tx: &mut Tx, uuid: Id<Cluster>, cluster: &CreateCluster) -> Result<()> {
     let (name, description) = (&cluster.name, cluster.description.as_deref());
     let (hypervisor, architecture) = (cluster.hypervisor_type.as_str(), cluster.architecture());
-    let row =
-        args![uuid, name, description, hypervisor, cluster.zone_uuid, architecture, Stamp::now()];
+    let row = args![uuid, name, description, hypervisor, cluster.zone_uuid, architecture, Stamp::now()];
     tx.exec(INSERT, row).await?;
     Ok(())
 }

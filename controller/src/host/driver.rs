@@ -54,7 +54,8 @@ pub trait Hypervisor: Sync {
 }
 
 /// All of them; a new one is a file and a line here.
-pub static HYPERVISORS: Family<dyn Hypervisor> = Family { kind: "hypervisor", drivers: &[("KVM", &kvm::Kvm)] };
+pub static HYPERVISORS: Family<dyn Hypervisor> =
+    Family { kind: "hypervisor", drivers: &[("KVM", &kvm::Kvm)] };
 
 impl HostInventory {
     pub fn hypervisor(&self) -> Result<&'static dyn Hypervisor> {

@@ -68,4 +68,3 @@ async fn missed(engine: &Engine, host: HostInventory, error: &engine::ErrorCode)
     let uuid = host.uuid;
     engine.db().write(move |tx| Box::pin(set_status(tx, uuid, "Disconnected"))).await
 }
-

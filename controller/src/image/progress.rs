@@ -45,7 +45,7 @@ impl Ask for GetTaskProgress {
             "taskName": flow["title"],
             "type": "Progress",
             "content": percent(progress).to_string(),
-            "opaque": { "done": progress.done, "total": progress.total },
+            "opaque": opaque(progress),
             "time": Stamp::now().millis(),
         }]}))
     }
@@ -80,6 +80,14 @@ async fn part(engine: &Engine, storage: Id<BackupStorage>, image: Id<Any>) -> Pr
         tracing::debug!(%image, %error, "no progress to tell");
         Progress::default()
     })
+}
+
+/// Bytes; the total only when it is known.
+fn opaque(progress: Progress) -> Value {
+    match progress.total {
+        Some(total) => json!({ "done": progress.done, "total": total }),
+        None => json!({ "done": progress.done }),
+    }
 }
 
 /// Only what is done is 100; what has no known end stays at 0.

@@ -33,7 +33,8 @@ impl AddLocalPrimaryStorage {
         let plain = |part: &str| !matches!(part, "." | "..") && !part.chars().any(char::is_control);
         let sound = self.url.starts_with('/') && self.path().len() > 1 && self.url.split('/').all(plain);
         if !sound {
-            let details = format!("\"url\" must be an absolute directory such as /cumulet_ps, not \"{}\"", self.url);
+            let details =
+                format!("\"url\" must be an absolute directory such as /cumulet_ps, not \"{}\"", self.url);
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
         match self.r#type.as_deref() {
@@ -153,8 +154,7 @@ impl Api for DeletePrimaryStorage {
     const ROUTE: Route = DeletePrimaryStorage::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
-        let storage: PrimaryStorageInventory =
-            find(&mut job.engine().db().read().await?, self.uuid).await?;
+        let storage: PrimaryStorageInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
         job.flow(Delete::new("PrimaryStorage", self.uuid.cast(), &storage.name)).await
     }
 }

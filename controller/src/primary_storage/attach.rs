@@ -105,7 +105,8 @@ impl Detach {
         let used = store::volumes_in(tx, self.storage, self.cluster).await?;
         match used {
             0 => Ok(()),
-            n => Err(codes::STATE.because(format!("{n} volumes of the cluster's VMs lie there: delete those VMs first"))),
+            n => Err(codes::STATE
+                .because(format!("{n} volumes of the cluster's VMs lie there: delete those VMs first"))),
         }
     }
 

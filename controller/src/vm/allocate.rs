@@ -103,7 +103,9 @@ pub async fn claim(tx: &mut Tx, vm: Id<VmInstance>, demand: &Demand, strategy: &
 fn nowhere(total: usize, unfit: &[String]) -> ErrorCode {
     const SHOWN: usize = 5;
     let details = match total {
-        0 => "no host can take the VM: there is no host in the zone, cluster and networks that it wants".into(),
+        0 => {
+            "no host can take the VM: there is no host in the zone, cluster and networks that it wants".into()
+        }
         _ => {
             let more = unfit.len().saturating_sub(SHOWN);
             let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -160,7 +162,12 @@ fn unusable(host: &HostInventory, demand: &Demand, reserved: i64) -> Option<Stri
 }
 
 /// The emptiest storage of the host that takes the disk, and its image when it is not cached.
-async fn room(tx: &mut Tx, demand: &Demand, disk: &Disk, host: Id<Host>) -> Result<Option<Id<PrimaryStorage>>> {
+async fn room(
+    tx: &mut Tx,
+    demand: &Demand,
+    disk: &Disk,
+    host: Id<Host>,
+) -> Result<Option<Id<PrimaryStorage>>> {
     let candidates = primary_storage::candidates(tx, host, &disk.image).await?;
     let wanted = candidates.into_iter().filter(|c| demand.storage.is_none_or(|wanted| c.storage == wanted));
     let needed = |cached: bool| disk.size + if cached { 0 } else { disk.image_size };
@@ -177,8 +184,10 @@ pub fn check_size(cpu: i64, memory: i64) -> Result<()> {
     const LEAST_MEMORY: i64 = 16 << 20;
     match (cpu, memory) {
         (1..=1024, LEAST_MEMORY..) => Ok(()),
-        (1..=1024, _) => Err(codes::INVALID_ARGUMENT
-            .because(format!("a VM needs at least {} MiB of memory, {memory} bytes are too few", LEAST_MEMORY >> 20))),
+        (1..=1024, _) => Err(codes::INVALID_ARGUMENT.because(format!(
+            "a VM needs at least {} MiB of memory, {memory} bytes are too few",
+            LEAST_MEMORY >> 20
+        ))),
         _ => Err(codes::INVALID_ARGUMENT.because(format!("a VM has 1 to 1024 CPUs, not {cpu}"))),
     }
 }

@@ -19,8 +19,8 @@ use crate::host::{Host, HostInventory};
 use crate::image::{self, Image, ImageSource};
 use crate::l3::{L3Network, L3NetworkInventory};
 use crate::offering::{InstanceOffering, InstanceOfferingInventory};
-use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
 use crate::primary_storage::driver::Wanted;
+use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
 use crate::validate::{self, Architecture, DeleteMode, Platform};
 use crate::zone::{Zone, ZoneInventory};
 
@@ -89,7 +89,9 @@ impl CreateVmInstance {
     fn check(&self) -> Result<()> {
         validate::name("name", &self.name)?;
         if self.r#type == Some(VmType::ApplianceVm) {
-            return Err(codes::UNIMPLEMENTED.because("appliance VMs are not supported yet: leave \"type\" out"));
+            return Err(
+                codes::UNIMPLEMENTED.because("appliance VMs are not supported yet: leave \"type\" out")
+            );
         }
         if self.strategy == Some(CreationStrategy::JustCreate) {
             let details = "\"strategy\" JustCreate is not supported yet: use CreateStopped";
@@ -112,7 +114,8 @@ impl CreateVmInstance {
                 let details = "give either \"instanceOfferingUuid\" or both \"cpuNum\" and \"memorySize\"";
                 return Err(codes::INVALID_ARGUMENT.because(details));
             };
-            let (reserved_memory, strategy) = (self.reserved_memory_size.unwrap_or(0), allocate::LEAST_VM.into());
+            let (reserved_memory, strategy) =
+                (self.reserved_memory_size.unwrap_or(0), allocate::LEAST_VM.into());
             return Ok(Size { cpu, cpu_speed: 0, memory, reserved_memory, strategy });
         };
         let offering: InstanceOfferingInventory = find(tx, offering).await?;
@@ -139,7 +142,9 @@ impl CreateVmInstance {
                 return Err(codes::INVALID_ARGUMENT.because(details));
             }
             if network.state != "Enabled" {
-                return Err(codes::STATE.because(format!("l3 network \"{}\" is {}", network.name, network.state)));
+                return Err(
+                    codes::STATE.because(format!("l3 network \"{}\" is {}", network.name, network.state))
+                );
             }
         }
         let default = self.default_l3_network_uuid.or(wanted.first().copied());
@@ -184,13 +189,17 @@ impl CreateVmInstance {
     }
 
     async fn plan(self, tx: &mut Tx, job: &Job) -> Result<Create> {
-        let image = self.image_uuid.ok_or_else(|| codes::INVALID_ARGUMENT.because("\"imageUuid\" is required"))?;
+        let image =
+            self.image_uuid.ok_or_else(|| codes::INVALID_ARGUMENT.because("\"imageUuid\" is required"))?;
         let size = self.size(tx).await?;
         allocate::check_size(size.cpu, size.memory)?;
         allocate::check_strategy(&size.strategy)?;
         let source = image::source(tx, image, self.zone_uuid).await?;
         if source.media_type != "RootVolumeTemplate" {
-            let details = format!("image \"{}\" is a {}: a VM is made from a RootVolumeTemplate", source.name, source.media_type);
+            let details = format!(
+                "image \"{}\" is a {}: a VM is made from a RootVolumeTemplate",
+                source.name, source.media_type
+            );
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
         let (l3_networks, default_l3) = self.networks(tx).await?;

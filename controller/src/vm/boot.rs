@@ -102,7 +102,8 @@ async fn command(cx: &Cx, host: &HostInventory, vm: Id<VmInstance>) -> Result<ca
         nics,
         console_mode: "vnc".into(),
         video_type: "cirrus".into(),
-        clock: if vm.guest_os_type.is_some_and(|os| os.contains("Windows")) { "localtime" } else { "utc" }.into(),
+        clock: if vm.guest_os_type.is_some_and(|os| os.contains("Windows")) { "localtime" } else { "utc" }
+            .into(),
         nested_virtualization: "none".into(),
         host_management_ip: host.management_ip.clone(),
         ..Default::default()

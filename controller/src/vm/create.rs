@@ -207,13 +207,20 @@ impl Flow for Create {
 }
 
 /// Where a stopped VM can start: with local storage, where its root volume lies.
-pub(super) async fn claim_again(tx: &mut Tx, vm: &VmInstanceInventory, wanted: Option<Id<Host>>) -> Result<()> {
+pub(super) async fn claim_again(
+    tx: &mut Tx,
+    vm: &VmInstanceInventory,
+    wanted: Option<Id<Host>>,
+) -> Result<()> {
     let root = volume::root_of(tx, vm.uuid.cast()).await?;
     if let (Some(wanted), Some(home)) = (wanted, root.host_uuid)
         && wanted != home
     {
         let home: HostInventory = find(tx, home).await?;
-        let details = format!("the root volume of vm \"{}\" lies on host \"{}\": it can start there only", vm.name, home.name);
+        let details = format!(
+            "the root volume of vm \"{}\" lies on host \"{}\": it can start there only",
+            vm.name, home.name
+        );
         return Err(codes::INVALID_ARGUMENT.because(details));
     }
     let demand = Demand {

@@ -15,7 +15,8 @@ use crate::host::{self, Host, HostInventory};
 pub(super) async fn host_of(cx: &Cx, vm: Id<VmInstance>) -> Result<HostInventory> {
     let mut tx = cx.read().await?;
     let vm: VmInstanceInventory = find(&mut tx, vm).await?;
-    let host = vm.host_uuid.ok_or_else(|| codes::STATE.because(format!("vm \"{}\" is on no host", vm.name)))?;
+    let host =
+        vm.host_uuid.ok_or_else(|| codes::STATE.because(format!("vm \"{}\" is on no host", vm.name)))?;
     find(&mut tx, host).await
 }
 

@@ -21,7 +21,8 @@ pub(super) struct Destroy {
 }
 
 /// The states that a VM may be destroyed from.
-pub(super) const DESTROYABLE: &[&str] = &["Created", "Running", "Stopped", "Paused", "Unknown", "Crashed", "NoState"];
+pub(super) const DESTROYABLE: &[&str] =
+    &["Created", "Running", "Stopped", "Paused", "Unknown", "Crashed", "NoState"];
 
 impl Destroy {
     async fn destroying(&mut self, tx: &mut Tx) -> Result<()> {
@@ -83,7 +84,8 @@ pub(super) async fn take_off(cx: &Cx, uuid: Id<VmInstance>) -> Result<()> {
 pub(super) async fn delete_disk(cx: &Cx, uuid: Id<VmInstance>) -> Result<()> {
     let mut tx = cx.read().await?;
     let Ok(root) = volume::root_of(&mut tx, uuid.cast()).await else { return Ok(()) };
-    let (Some(storage), Some(host), Some(path)) = (root.primary_storage_uuid, root.host_uuid, root.install_path)
+    let (Some(storage), Some(host), Some(path)) =
+        (root.primary_storage_uuid, root.host_uuid, root.install_path)
     else {
         return Ok(());
     };

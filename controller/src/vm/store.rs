@@ -51,7 +51,7 @@ const SCOPE: &str = "SELECT h.* FROM host_view h JOIN cluster c ON c.uuid = h.cl
      AND ($3 IS NULL OR h.uuid = $3)";
 const MISSING_L2: &str = "SELECT l2.name FROM l3_network l3 JOIN l2_network l2 ON l2.uuid = l3.l2_network_uuid \
      WHERE l3.uuid = $1 AND NOT EXISTS (SELECT 1 FROM l2_network_cluster c \
-     WHERE c.l2_network_uuid = l2.uuid AND c.cluster_uuid = $2)";
+     WHERE c.l2_network_uuid = l2.uuid AND c.cluster_uuid = $2 AND c.state = 'Attached')";
 const NICS: &str = "SELECT * FROM vm_nic WHERE vm_instance_uuid IN ($*) ORDER BY device_id";
 const VOLUMES: &str = "SELECT * FROM volume WHERE vm_instance_uuid IN ($*) ORDER BY device_id";
 const DESTROYED: &str = "SELECT uuid, name FROM vm_instance WHERE state = 'Destroyed' AND last_op_date < $1";

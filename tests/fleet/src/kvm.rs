@@ -6,7 +6,7 @@ use wire::agent::{Cx, Routes};
 use wire::calls::{Done, host, localstorage, network, vm};
 use wire::{Call, Fault};
 
-use crate::{World, lock, obey};
+use crate::{Size, World, lock, obey};
 
 type Outcome<C> = Result<<C as Call>::Reply, Fault>;
 
@@ -43,8 +43,8 @@ async fn connect(cx: Cx<World>, command: host::Connect) -> Outcome<host::Connect
     Ok(host::Connected::default())
 }
 
-async fn capacity(_: Cx<World>, _: host::GetCapacity) -> Outcome<host::GetCapacity> {
-    let (cpu_num, total_memory) = (8, 64 << 30);
+async fn capacity(cx: Cx<World>, _: host::GetCapacity) -> Outcome<host::GetCapacity> {
+    let Size { cpus: cpu_num, memory: total_memory } = cx.size;
     Ok(host::Capacity { cpu_num, cpu_speed: 2000, total_memory, cpu_sockets: 1, ..Default::default() })
 }
 

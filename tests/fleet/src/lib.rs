@@ -9,7 +9,7 @@ mod storage;
 mod vrouter;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tempfile::TempDir;
@@ -48,9 +48,39 @@ struct Trap {
     spring: Box<dyn FnOnce() + Send>,
 }
 
+/// How large a host says it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub cpus: u64,
+    /// Bytes.
+    pub memory: u64,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Size { cpus: 8, memory: 64 << 30 }
+    }
+}
+
+/// Where the agents of a host shall listen; 0 is a port of the system's choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub address: IpAddr,
+    pub kvm: u16,
+    pub vrouter: u16,
+    pub storage: u16,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Place { address: Ipv4Addr::LOCALHOST.into(), kvm: 0, vrouter: 0, storage: 0 }
+    }
+}
+
 /// What one host has, and how it behaves.
 #[derive(Default)]
 pub struct World {
+    size: Size,
     state: Mutex<State>,
     traps: Mutex<Vec<Trap>>,
     refusal: Mutex<Option<(&'static str, String)>>,
@@ -130,24 +160,29 @@ fn obey<C: Call>(
 impl Host {
     /// All its agents on loopback, at ports of the system's choice.
     pub async fn start() -> std::io::Result<Host> {
-        let (world, stop) = (Arc::new(World::default()), CancellationToken::new());
-        let mut dirs = Vec::new();
-        let kvm = serve(kvm::routes(&world), &stop, &mut dirs).await?;
-        let vrouter = serve(vrouter::routes(&world), &stop, &mut dirs).await?;
-        let storage = serve(storage::routes(&world), &stop, &mut dirs).await?;
+        Host::start_at(Place::default(), Size::default()).await
+    }
+
+    pub async fn start_at(place: Place, size: Size) -> std::io::Result<Host> {
+        let world = Arc::new(World { size, ..World::default() });
+        let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
+        let at = |port| SocketAddr::new(place.address, port);
+        let kvm = serve(at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
+        let vrouter = serve(at(place.vrouter), vrouter::routes(&world), &stop, &mut dirs).await?;
+        let storage = serve(at(place.storage), storage::routes(&world), &stop, &mut dirs).await?;
         Ok(Host { world, kvm, vrouter, storage, _stop: stop.drop_guard(), _dirs: dirs })
     }
 }
 
 async fn serve(
+    at: SocketAddr,
     routes: Routes<World>,
     stop: &CancellationToken,
     dirs: &mut Vec<TempDir>,
 ) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let listener = TcpListener::bind(at).await?;
     let (address, dir) = (listener.local_addr()?, tempfile::tempdir()?);
-    let agent =
-        Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
     let (machine, stop) = (Machine::here()?, stop.clone());
     tokio::spawn(async move { agent.serve_on(listener, machine, routes, stop).await });
     dirs.push(dir);

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
-use crate::lab::{Lab, Libvirt, Machine, Network, Spec, Veth};
+use crate::lab::{Bind, Lab, Libvirt, Machine, Network, Spec, Veth};
 
 /// Where the parts of a cloud run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Shape {
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 1);
 const GATEWAY_ADDRESS: &str = "192.168.100.1/24";
 const PHYSICAL: &str = "eth1";
+/// Where local storage lies, below the cloud's directory.
+pub const PRIMARY: &str = "primary";
 /// A name for people to type; there is one cloud of [`Shape::Here`] at most, as its ports are fixed.
 const OUTSIDE_HERE: &str = "cumulet-demo";
 
@@ -74,7 +76,8 @@ fn here(lab: &Lab) -> Result<Ground> {
     outside.address(&peer, GATEWAY_ADDRESS)?;
     lab.will_remove_bridge(&format!("br_{physical}"))?;
     let libvirt = libvirt(lab, "host-1", 1)?;
-    let machine = lab.machine(Spec { name: "host-1".into(), binds: libvirt.binds(), ..Spec::default() })?;
+    let binds = host_binds(lab, "host-1", &libvirt)?;
+    let machine = lab.machine(Spec { name: "host-1".into(), binds, ..Spec::default() })?;
     let place = || Place { machine: 0, address: Ipv4Addr::LOCALHOST, network: None };
     let host = Host { name: "host-1".into(), place: place(), libvirt };
     Ok(Ground { front: place(), hosts: vec![host], machines: vec![machine], outside, physical })
@@ -123,13 +126,20 @@ fn add_host(lab: &Lab, ground: &mut Ground, number: u8) -> Result<()> {
         name: name.clone(),
         hostname: Some(name.clone()),
         network: Some(network.clone()),
-        binds: libvirt.binds(),
+        binds: host_binds(lab, &name, &libvirt)?,
     };
     ground.machines.push(lab.machine(spec)?);
     let place =
         Place { machine: ground.machines.len() - 1, address: management(number), network: Some(network) };
     ground.hosts.push(Host { name, place, libvirt });
     Ok(())
+}
+
+/// Local storage is each host's own, under a path that is the same on all.
+fn host_binds(lab: &Lab, name: &str, libvirt: &Libvirt) -> Result<Vec<Bind>> {
+    let source = lab.make_dir(&format!("machines/{name}/primary"))?;
+    let primary = Bind { source, target: lab.make_dir(PRIMARY)? };
+    Ok(libvirt.binds().into_iter().chain([primary]).collect())
 }
 
 /// Addresses of the management network; 0 is the controller's.

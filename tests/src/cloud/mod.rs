@@ -24,11 +24,12 @@ use anyhow::{Context, Result};
 
 pub use ground::{GATEWAY, Shape};
 pub use programs::{Program, Status};
-pub use site::{Site, Vm};
+pub use site::Vm;
 
 use crate::api::Api;
 use crate::http::Client;
 use crate::lab::{Lab, Network};
+use crate::site::Site;
 use ground::Ground;
 use leftovers::Before;
 use programs::Programs;
@@ -79,7 +80,7 @@ impl Cloud {
         let client = Client { network: ground.front().network.clone() };
         let base = format!("http://{}/zstack/v1", programs.api());
         let api = Api::login(client, &base, ACCOUNT, PASSWORD).await.context("cannot log in")?;
-        let site = Site::furnish(&api, &ground, &plan).await?;
+        let site = site::furnish(&api, &ground, &plan).await?;
         Ok(Self { programs, ground, lab, before, plan, api, site })
     }
 

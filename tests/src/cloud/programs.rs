@@ -223,7 +223,6 @@ fn described(lab: &Lab, ground: &Ground, plan: &Plan) -> Result<Vec<Program>> {
     }
     all.push(on_front("console-proxy", CONSOLE_PROXY, console_proxy(front))?);
     all.push(on_front("controller", API, controller(front))?);
-    lab.make_dir("primary")?;
     lab.make_dir("backup")?;
     Ok(all)
 }

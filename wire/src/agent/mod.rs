@@ -123,7 +123,8 @@ async fn listen(listener: TcpListener, router: Router, shutdown: CancellationTok
 pub fn main_setup() {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = std::io::IsTerminal::is_terminal(&io::stderr());
+    fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
 }
 
 /// Cancelled at SIGINT or SIGTERM.

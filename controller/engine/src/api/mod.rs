@@ -115,9 +115,17 @@ pub struct Entry {
 
 pub(crate) enum EntryKind {
     /// `check` only reads the parameters, so that what is malformed is refused before a job exists.
-    Job { check: fn(Value) -> Result<()>, run: RunJob },
-    Ask { open: bool, run: RunAsk },
-    Query { run: RunQuery },
+    Job {
+        check: fn(Value) -> Result<()>,
+        run: RunJob,
+    },
+    Ask {
+        open: bool,
+        run: RunAsk,
+    },
+    Query {
+        run: RunQuery,
+    },
 }
 
 impl Entry {

@@ -118,7 +118,8 @@ async fn one(
     let EntryKind::Query { run } = &entry.kind else { return Err(nowhere(Method::GET, uri).await) };
     let reply = run(query, &mut place.engine.db().read().await?).await?;
     if reply["inventories"].as_array().is_some_and(Vec::is_empty) {
-        let error = codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
+        let error =
+            codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
         return Err(Refused(StatusCode::NOT_FOUND, error));
     }
     Ok(Json(reply).into_response())

@@ -74,8 +74,10 @@ fn members(key: Option<&str>, mut body: Map<String, Value>) -> Result<Map<String
     match inner {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(members)) => Ok(members),
-        Some(_) => Err(codes::INVALID_ARGUMENT
-            .because(format!("\"{}\" must be a JSON object", key.unwrap_or_default()))),
+        Some(_) => {
+            Err(codes::INVALID_ARGUMENT
+                .because(format!("\"{}\" must be a JSON object", key.unwrap_or_default())))
+        }
     }
 }
 

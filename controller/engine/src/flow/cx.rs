@@ -87,11 +87,8 @@ impl Cx {
 
     /// "Stale" is not a failure: prove ownership again and go on, or stop with [`codes::LOST`].
     async fn renew(&self) -> Result<()> {
-        let guard = Guard {
-            flow: self.flow,
-            node: self.engine.node(),
-            epoch: self.epoch.load(Ordering::SeqCst),
-        };
+        let guard =
+            Guard { flow: self.flow, node: self.engine.node(), epoch: self.epoch.load(Ordering::SeqCst) };
         let fresh = self.engine.db().write(move |tx| Box::pin(guard.renew(tx))).await?;
         self.epoch.store(fresh, Ordering::SeqCst);
         Ok(())

@@ -114,11 +114,8 @@ impl<F: Flow> Driver<F> {
     async fn advance(&mut self, from: usize) -> Result<Moved> {
         let (guard, row, steps) = (self.guard(), self.row.clone(), Arc::clone(&self.steps));
         let flow = self.copy()?;
-        let (at, flow) = self
-            .engine
-            .db()
-            .write(move |tx| Box::pin(record_on(tx, guard, row, steps, flow, from)))
-            .await?;
+        let (at, flow) =
+            self.engine.db().write(move |tx| Box::pin(record_on(tx, guard, row, steps, flow, from))).await?;
         self.flow = flow;
         self.arrive(at)
     }
@@ -142,7 +139,8 @@ impl<F: Flow> Driver<F> {
         let step = self.step().map_or("end", |(_, step)| step.name);
         tracing::warn!(flow = %self.row.uuid, title = self.row.title, step, %error, "turns back");
         let (guard, told) = (self.guard(), error.clone());
-        let epoch = self.engine.db().write(move |tx| Box::pin(async move { guard.turn(tx, &told).await })).await?;
+        let epoch =
+            self.engine.db().write(move |tx| Box::pin(async move { guard.turn(tx, &told).await })).await?;
         self.epoch.store(epoch, Ordering::SeqCst);
         self.row.direction = UNDO.to_owned();
         self.row.error = Some(serde_json::to_string(&error)?);
@@ -163,7 +161,8 @@ impl<F: Flow> Driver<F> {
     async fn undo_act(&mut self) -> Result<()> {
         let steps = Arc::clone(&self.steps);
         let index = usize::try_from(self.row.step).unwrap_or(0);
-        let Some(Step { name, work: Work::Act { undo: Some(undo), .. }, limit }) = steps.list.get(index) else {
+        let Some(Step { name, work: Work::Act { undo: Some(undo), .. }, limit }) = steps.list.get(index)
+        else {
             return Ok(());
         };
         let cx = self.cx(name, UNDO, *limit);
@@ -228,7 +227,10 @@ impl<F: Flow> Driver<F> {
 }
 
 fn parked(first: &ErrorCode, step: &str, undo: &ErrorCode) -> ErrorCode {
-    let details = format!("{}; what it had begun is not cleaned up yet, step \"{step}\" is tried again", first.details());
+    let details = format!(
+        "{}; what it had begun is not cleaned up yet, step \"{step}\" is tried again",
+        first.details()
+    );
     codes::OPERATION.because(details).caused_by(undo.clone())
 }
 
@@ -307,4 +309,3 @@ async fn record_back<F: Flow>(
     }
     Ok((None, flow))
 }
-

@@ -69,7 +69,8 @@ pub trait Flow: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-pub(crate) type Record<F> = Box<dyn for<'a> Fn(&'a mut F, &'a mut Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+pub(crate) type Record<F> =
+    Box<dyn for<'a> Fn(&'a mut F, &'a mut Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 pub(crate) type Act<F> = Box<dyn for<'a> Fn(&'a mut F, &'a Cx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
 /// The table of steps, built in order.
@@ -112,12 +113,11 @@ impl<F: Flow> Steps<F> {
     }
 
     /// A step that changes rows.
-    pub fn record(
-        self,
-        name: &'static str,
-        run: impl for<'a> StepFn<'a, F, &'a mut Tx> + 'static,
-    ) -> Self {
-        self.push(name, Work::Record { run: Box::new(move |flow, tx| Box::pin(run.begin(flow, tx))), undo: None })
+    pub fn record(self, name: &'static str, run: impl for<'a> StepFn<'a, F, &'a mut Tx> + 'static) -> Self {
+        self.push(
+            name,
+            Work::Record { run: Box::new(move |flow, tx| Box::pin(run.begin(flow, tx))), undo: None },
+        )
     }
 
     /// A record step with its undo.
@@ -134,7 +134,10 @@ impl<F: Flow> Steps<F> {
 
     /// A step that changes the world outside. It may run again after a crash: its commands are the same.
     pub fn act(self, name: &'static str, run: impl for<'a> StepFn<'a, F, &'a Cx> + 'static) -> Self {
-        self.push(name, Work::Act { run: Box::new(move |flow, cx| Box::pin(run.begin(flow, cx))), undo: None })
+        self.push(
+            name,
+            Work::Act { run: Box::new(move |flow, cx| Box::pin(run.begin(flow, cx))), undo: None },
+        )
     }
 
     /// An act step with its undo, which must also settle an act that has half or never happened.

@@ -134,7 +134,17 @@ pub(crate) async fn begin<F: Flow>(
     let (epoch, now) = (node::next_epoch(tx).await?, Stamp::now());
     let body = serde_json::to_string(&flow)?;
     let row = args![
-        start.id, F::NAME, F::VERSION, flow.title(), resource, generation, node, epoch, body, start.job, now
+        start.id,
+        F::NAME,
+        F::VERSION,
+        flow.title(),
+        resource,
+        generation,
+        node,
+        epoch,
+        body,
+        start.job,
+        now
     ];
     tx.exec(INSERT, row).await?;
     if let Some(job) = start.job {

@@ -1,0 +1,136 @@
+//! One controller process whose agents are on ports of somebody's choice; it can be killed and started again.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{Instant, sleep};
+
+use crate::api::Api;
+use crate::cloud::{ACCOUNT, PASSWORD};
+use crate::http::Client;
+use crate::lab::program::command;
+use crate::lab::tail;
+
+/// Longer than a start or an end takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where agents listen on every host.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub kvm: u16,
+    pub vrouter: u16,
+    pub storage: u16,
+}
+
+/// Killed when dropped.
+#[derive(Debug)]
+pub struct Controller {
+    program: PathBuf,
+    dir: PathBuf,
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Controller {
+    /// One that is not started yet, with its state in `dir`, on loopback.
+    pub fn new(program: PathBuf, dir: &Path, ports: Ports) -> Result<Self> {
+        ensure!(program.exists(), "{} is missing: cargo build --workspace", program.display());
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let Ports { kvm, vrouter, storage } = ports;
+        let config = format!(
+            "listen = \"{address}\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
+             kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n",
+        );
+        std::fs::write(dir.join("controller.toml"), config)
+            .with_context(|| format!("cannot write into {}", dir.display()))?;
+        Ok(Self { program, dir: dir.to_owned(), address, child: None })
+    }
+
+    /// Starts it, and waits until it answers.
+    pub async fn start(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let config = self.dir.join("controller.toml");
+        let mut command = command(&self.program.to_string_lossy(), ["--config".as_ref(), config.as_os_str()]);
+        command.env("NO_COLOR", "1").stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        self.child = Some(child);
+        let started = Instant::now();
+        while tokio::net::TcpStream::connect(self.address).await.is_err() {
+            if started.elapsed() > PATIENCE {
+                bail!("the controller does not start:\n{}", self.last_words());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub async fn login(&self) -> Result<Api> {
+        let base = format!("http://{}/zstack/v1", self.address);
+        Api::login(Client::default(), &base, ACCOUNT, PASSWORD).await
+    }
+
+    /// The process's number.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Kills it, from wherever this is called.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn killer(&self) -> impl FnOnce() + Send + 'static {
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        move || kill(pid, Signal::SIGKILL).expect("it lives until now")
+    }
+
+    /// Waits for the death that a [`Controller::killer`] brings.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn dies(&mut self) -> Result<()> {
+        let mut child = self.child.take().expect("it runs");
+        let started = Instant::now();
+        while child.try_wait()?.is_none() {
+            if started.elapsed() > PATIENCE {
+                self.child = Some(child);
+                bail!("the fault did not fire:\n{}", self.last_words());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
+        tail(&self.log(), 40)
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the controller says:\n{}", self.last_words());
+        }
+    }
+}
