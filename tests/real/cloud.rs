@@ -7,7 +7,7 @@ use cumulet_tests::cloud::{Cloud, Plan, Shape};
 use cumulet_tests::{guest, guest_cache, target};
 
 /// A cloud of its own for the test of this name.
-async fn cloud(name: &str, hosts: u8) -> Cloud {
+pub async fn cloud(name: &str, hosts: u8) -> Cloud {
     let image = tokio::task::spawn_blocking(|| guest::image(&guest_cache())).await.unwrap().unwrap();
     let plan = Plan {
         dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cloud-{name}")),

@@ -1,6 +1,8 @@
 //! Tests with real parts: libvirt, QEMU, bridges, namespaces. They need root and the packages that
 //! `cargo xtask test` installs.
 
+mod browser;
 mod cloud;
 mod guest;
+mod killed;
 mod lab;

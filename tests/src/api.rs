@@ -49,6 +49,11 @@ impl Api {
         &self.base
     }
 
+    /// What authorises requests.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.call(Method::GET, path, Value::Null).await
     }

@@ -73,7 +73,7 @@ def main():
         "environment": "production",
         "log.screen": False,
     })
-    cherrypy.quickstart(Agent(), "/", {"/": {"request.process_request_body": False}})
+    cherrypy.quickstart(Agent())
 
 
 if __name__ == "__main__":

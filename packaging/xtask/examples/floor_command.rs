@@ -66,7 +66,9 @@ fn journal(dir: &Path) -> io::Result<mpsc::Sender<Line>> {
             let text: String = group.iter().map(|line| line.text.as_str()).collect();
             file.write_all(text.as_bytes())?;
             file.sync_data()?;
-            group.into_iter().for_each(|line| drop(line.durable.send(())));
+            for line in group {
+                let _ = line.durable.send(());
+            }
         }
         Ok(())
     });

@@ -5,7 +5,6 @@
 //! a body.
 
 use std::convert::Infallible;
-use std::io;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -79,7 +78,9 @@ fn writer(dir: &Path) -> rusqlite::Result<mpsc::Sender<oneshot::Sender<()>>> {
                 insert(&transaction, number)?;
             }
             transaction.commit()?;
-            group.into_iter().for_each(|done| drop(done.send(())));
+            for done in group {
+                let _ = done.send(());
+            }
         }
         Ok(())
     });

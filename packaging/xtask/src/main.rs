@@ -1,5 +1,6 @@
 //! `cargo xtask …`: what is done with this repository besides building it.
 
+mod bench;
 mod count;
 mod demo;
 mod packages;
@@ -25,12 +26,15 @@ enum Task {
     Demo(demo::Options),
     /// Installs what the tests need and runs them all
     Test(test::Options),
+    /// Measures the goals of docs/benchmarks.md beside their floor or peer
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().task {
         Task::Demo(options) => in_runtime(demo::run(options)),
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => in_runtime(bench::run(options)),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -12,6 +12,7 @@ use cumulet_tests::lab::program::{command, run, show};
 pub enum Purpose {
     Demo,
     Test,
+    Bench,
 }
 
 const BUILD: &[&str] = &["gcc", "libc6-dev", "libvirt-dev", "pkg-config"];
@@ -33,7 +34,10 @@ const DEMO: &[&str] = &[
 ];
 
 /// Tests boot the same cloud, and look at its pages with a browser.
-const TEST: &[&str] = &["chromium", "libxml2-utils"];
+const TEST: &[&str] = &["chromium", "chromium-driver", "libxml2-utils"];
+
+/// The peer of some measurements is a Python program.
+const BENCH: &[&str] = &["python3", "python3-venv"];
 
 /// Programs that may also come from elsewhere than Debian.
 const PROGRAMS: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
@@ -63,8 +67,10 @@ fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
         .context("cannot ask for installed packages: this needs Debian 12")?;
     let installed = installed(&listed);
     let mut needed = [BUILD, DEMO].concat();
-    if purpose == Purpose::Test {
-        needed.extend(TEST);
+    match purpose {
+        Purpose::Demo => {}
+        Purpose::Test => needed.extend(TEST),
+        Purpose::Bench => needed.extend(BENCH),
     }
     needed.retain(|name| !installed.contains(name));
     needed.extend(PROGRAMS.iter().filter(|(program, _)| !in_path(program)).map(|(_, package)| package));

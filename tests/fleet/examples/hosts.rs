@@ -7,7 +7,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use fleet::{Host, Place, Size};
-use tokio::io::AsyncReadExt;
 
 /// No measurement shall end because a host is full.
 const SIZE: Size = Size { cpus: 1024, memory: 16 << 40 };
@@ -29,6 +28,6 @@ async fn main() -> io::Result<()> {
     let addresses: Vec<_> = hosts.iter().map(|host| format!("\"{}\"", host.kvm.ip())).collect();
     let addresses = addresses.join(",");
     println!("{{\"kvm\":{kvm},\"vrouter\":{vrouter},\"storage\":{storage},\"addresses\":[{addresses}]}}");
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
     Ok(())
 }

@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hyper::Method;
+use serde_json::json;
 
 pub use ground::{GATEWAY, Shape};
 pub use programs::{Program, Status};
@@ -28,7 +30,7 @@ pub use site::Vm;
 
 use crate::api::Api;
 use crate::http::Client;
-use crate::lab::{Lab, Network};
+use crate::lab::{Daemon, Lab, Network};
 use crate::site::Site;
 use ground::Ground;
 use leftovers::Before;
@@ -109,6 +111,32 @@ impl Cloud {
         Ok(all)
     }
 
+    /// `kill -9` of a program, by its name and the machine it is on.
+    pub async fn kill(&mut self, name: &str, on: &str) -> Result<()> {
+        self.programs.get(name, on)?.kill().await
+    }
+
+    /// Starts a program that was killed, and waits until it listens.
+    pub async fn start_again(&mut self, name: &str, on: &str) -> Result<()> {
+        self.programs.start_again(name, on, &self.ground).await
+    }
+
+    /// Starts another program where the controller is.
+    pub fn beside_the_controller(&self, name: &str, command: std::process::Command) -> Result<Daemon> {
+        self.ground.machine(self.ground.front()).daemon(name, command)
+    }
+
+    /// A client where the controller is.
+    pub fn client(&self) -> Client {
+        Client { network: self.ground.front().network.clone() }
+    }
+
+    /// What the agents say they have made, as `kind name`.
+    pub async fn inventory(&self) -> Result<Vec<String>> {
+        let owned = self.programs.inventories(&self.ground).await?;
+        Ok(owned.into_iter().map(|owned| format!("{} {}", owned.kind, owned.name)).collect())
+    }
+
     /// Where the gateway of the VMs' network lives: what answers there answers the world.
     pub fn outside(&self) -> &Network {
         &self.ground.outside
@@ -117,6 +145,12 @@ impl Cloud {
     /// Creates a VM on the cloud's network and waits until it runs.
     pub async fn create_vm(&self, name: &str) -> Result<Vm> {
         self.site.create_vm(&self.api, name).await
+    }
+
+    /// Asks for a VM and does not wait: where its job is.
+    pub async fn begin_vm(&self, name: &str) -> Result<String> {
+        let body = json!({ "params": self.site.vm(name) });
+        self.api.begin(Method::POST, "/vm-instances", body).await
     }
 
     /// Waits until the guest itself answers over its network: what it says.
@@ -136,6 +170,8 @@ impl Cloud {
         narrate("deleting the zone with everything in it");
         self.site.delete(&self.api).await?;
         narrate("looking for what is left");
+        let left = self.inventory().await?;
+        anyhow::ensure!(left.is_empty(), "the agents' inventories still hold {}", left.join(", "));
         self.before.nothing_left(&owned, &self.ground, &self.programs)?;
         narrate("ending the programs");
         self.programs.stop().await?;

@@ -110,6 +110,13 @@ impl Programs {
         found.with_context(|| format!("no program {name} on {on}"))
     }
 
+    /// Starts a program that was killed, and waits until it listens.
+    pub(super) async fn start_again(&mut self, name: &str, on: &str, ground: &Ground) -> Result<()> {
+        let program = self.get(name, on)?;
+        program.start(&ground.machines[program.machine])?;
+        program.listens(ground).await
+    }
+
     /// What the hosts' agents say they made.
     pub(super) async fn inventories(&self, ground: &Ground) -> Result<Vec<Owned>> {
         let client = Client { network: ground.front().network.clone() };
@@ -303,8 +310,12 @@ fn console_proxy(front: &Place) -> Table {
 
 fn controller(front: &Place) -> Table {
     let listen = at(front, API);
+    let proxy = front.address.to_string();
     toml! {
         listen = listen
         admin-password = PASSWORD
+
+        [console]
+        proxy-address = proxy
     }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -100,8 +100,5 @@ fn greeting(vm: &Vm, said: String) -> Result<String> {
 
 pub(super) async fn console(api: &Api, vm: &Vm) -> Result<String> {
     let access = api.create("/consoles", json!({ "vmInstanceUuid": vm.uuid })).await?;
-    let field = |pointer| text(&access, pointer);
-    let port = access["port"].as_u64().context("the console has no port")?;
-    let (scheme, host, token) = (field("/scheme")?, field("/hostname")?, field("/token")?);
-    Ok(format!("{scheme}://{host}:{port}/vnc.html?token={token}"))
+    Ok(text(&access, "/url")?.to_owned())
 }

@@ -1,0 +1,236 @@
+//! Rows 4 to 6: creating VMs on simulated hosts, durably: how many, how soon, at what cost.
+
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cumulet_tests::api::Api;
+use cumulet_tests::controller::{Controller, Ports};
+use cumulet_tests::lab::program::command;
+use cumulet_tests::site::{Range, Site, Wanted};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::ground::{Ground, build, example, program};
+use super::load::{Aim, Limit, Measured, Told, load};
+use super::subject::{free_address, processor_time};
+use super::table::{Figure, Gate, Line, Report, Unit};
+
+const HOSTS: u8 = 8;
+/// Every host has fetched the image by then.
+const WARM_UP: usize = 32;
+/// How many at a time, for how long, and nova's creations per second with so many (see docs/benchmarks.md).
+const LOADS: [(usize, Duration, f64); 3] =
+    [(1, Duration::from_secs(5), 1.9), (8, Duration::from_secs(5), 2.5), (32, Duration::from_secs(8), 2.4)];
+/// Of nova with one at a time, in milliseconds, and per creation in milliseconds of processor time.
+const NOVA_LATENCY: f64 = 480.0;
+const NOVA_PROCESSOR: f64 = 620.0;
+
+/// Simulated hosts in a process of their own, which ends with its standard input.
+struct Fleet {
+    child: Child,
+    input: Option<ChildStdin>,
+    at: At,
+}
+
+#[derive(Deserialize)]
+struct At {
+    kvm: u16,
+    vrouter: u16,
+    storage: u16,
+    addresses: Vec<IpAddr>,
+}
+
+/// A load, and the processor time of controller and hosts.
+struct Round {
+    measured: Measured,
+    controller: Duration,
+    fleet: Duration,
+}
+
+struct Cloud {
+    controller: Controller,
+    fleet: Fleet,
+    api: Api,
+    site: Site,
+}
+
+pub async fn measure(ground: &Ground) -> Result<Report> {
+    build(&["-p", "cumulet-controller"])?;
+    build(&["-p", "fleet", "--example", "hosts"])?;
+    build(&["-p", "xtask", "--example", "floor_create"])?;
+    ground.progress.stage("row 4: a controller with simulated hosts");
+    let cloud = Cloud::start(ground).await?;
+    load(&cloud.aim(Told::Looking), 1, Limit::trips(WARM_UP)).await?;
+    let (address, state) = (free_address()?, ground.state("row4-floor")?);
+    let args = [address.to_string().into(), state.into_os_string()];
+    let _floor = ground.start("floor_create.log", &example("floor_create"), args, address).await?;
+    let mut report = Report::default();
+    for (lanes, time, nova) in LOADS {
+        ground.progress.stage(&format!("row 4: creating VMs, {lanes} at a time"));
+        let ours = cloud.round(lanes, Limit::time(time)).await?;
+        let floor = load(&floor_aim(address), lanes, Limit::time(time / 2)).await?;
+        report.lines.extend(lines(lanes, &ours, &floor, nova));
+        if lanes == 1 {
+            report.lines.extend(latencies(&ours.measured, &floor));
+        }
+    }
+    cloud.all_run().await?;
+    report.lines.sort_by_key(|line| line.row);
+    report.notes.push(format!("rows 4 to 6: {HOSTS} simulated hosts, whose agents journal on the same disk"));
+    Ok(report)
+}
+
+fn lines(lanes: usize, ours: &Round, floor: &Measured, nova: f64) -> Vec<Line> {
+    let trips = ours.measured.trips() as f64;
+    let each = |time: Duration| Unit::Milliseconds.of(time.as_secs_f64() * 1e3 / trips);
+    let rate = |measured: &Measured| Unit::PerSecond.of(measured.per_second());
+    vec![
+        Line::new(4, format!("VM creates c={lanes}"), rate(&ours.measured))
+            .floor(rate(floor))
+            .peer(Some(Unit::PerSecond.of(nova).earlier()))
+            .gate(Gate::TimesPeer(100.0)),
+        Line::new(5, format!("CPU per create c={lanes}, with hosts"), each(ours.controller + ours.fleet))
+            .peer(Some(Unit::Milliseconds.of(NOVA_PROCESSOR).earlier()))
+            .gate(Gate::AtMost(6.0)),
+        Line::new(5, format!("CPU per create c={lanes}, controller"), each(ours.controller)),
+    ]
+}
+
+fn latencies(ours: &Measured, floor: &Measured) -> [Line; 2] {
+    let at = |measured: &Measured, share| -> Figure { Unit::Milliseconds.of(measured.milliseconds(share)) };
+    [
+        Line::new(6, "VM create latency c=1 p50", at(ours, 0.5))
+            .floor(at(floor, 0.5))
+            .peer(Some(Unit::Milliseconds.of(NOVA_LATENCY).earlier()))
+            .gate(Gate::AtMost(20.0)),
+        Line::new(6, "VM create latency c=1 p99", at(ours, 0.99)).floor(at(floor, 0.99)),
+    ]
+}
+
+impl Fleet {
+    fn start(ground: &Ground) -> Result<Self> {
+        let mut hosts = command(&example("hosts").to_string_lossy(), [HOSTS.to_string()]);
+        let log = std::fs::File::create(ground.log("hosts.log"))?;
+        hosts.env("TMPDIR", ground.state("row4-hosts")?).env("RUST_LOG", "warn");
+        hosts.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = hosts.spawn().context("cannot start the simulated hosts")?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().context("no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let at = serde_json::from_str(&line).with_context(|| {
+            format!("the simulated hosts do not start; see {}", ground.log("hosts.log").display())
+        });
+        Ok(Self { at: at?, child, input })
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Cloud {
+    async fn start(ground: &Ground) -> Result<Self> {
+        let fleet = Fleet::start(ground)?;
+        let At { kvm, vrouter, storage, .. } = fleet.at;
+        let state = ground.state("row4-controller")?;
+        let mut controller =
+            Controller::new(program("cumulet-controller"), &state, Ports { kvm, vrouter, storage })?;
+        controller.start().await?;
+        let api = controller.login().await?;
+        let site = Site::furnish(&api, &wanted(&fleet.at)?, &|_| ()).await;
+        let site = site.with_context(|| format!("the controller says:\n{}", controller.last_words()))?;
+        Ok(Self { controller, fleet, api, site })
+    }
+
+    /// With one at a time it is asked how things go, every millisecond; more would load the machine with
+    /// questions and is told by web hooks.
+    async fn round(&self, lanes: usize, limit: Limit) -> Result<Round> {
+        let told = if lanes == 1 { Told::Looking } else { Told::Callback("x-job-uuid") };
+        let pids = [self.controller.pid(), self.fleet.child.id()];
+        let [controller, fleet] = [processor_time(pids[0])?, processor_time(pids[1])?];
+        let measured = load(&self.aim(told), lanes, limit).await;
+        let measured =
+            measured.with_context(|| format!("the controller says:\n{}", self.controller.last_words()))?;
+        Ok(Round {
+            measured,
+            controller: processor_time(pids[0])? - controller,
+            fleet: processor_time(pids[1])? - fleet,
+        })
+    }
+
+    fn aim(&self, told: Told) -> Aim {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
+        let (to, session, site) =
+            (self.controller.address(), self.api.session().to_owned(), self.site.clone());
+        let request = move |id: &str, callback: &str| {
+            let params = site.vm(format_args!("vm-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+            let body = json!({ "params": params }).to_string();
+            let hook =
+                if told == Told::Looking { String::new() } else { format!("x-web-hook: {callback}\r\n") };
+            format!(
+                "POST /zstack/v1/vm-instances HTTP/1.1\r\nhost: {to}\r\nauthorization: OAuth {session}\r\n\
+                 x-job-uuid: {id}\r\n{hook}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let question = |id: &str| format!("GET /zstack/v1/api-jobs/{id} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        let success = Some(("x-job-success", "true"));
+        Aim { to, told, status: 202, fresh: false, request: Arc::new(request), question, success }
+    }
+
+    /// What was measured must have been what it is called.
+    async fn all_run(&self) -> Result<()> {
+        let running = self.api.get("/vm-instances?q=state=Running&count=true").await?;
+        let all = self.api.get("/vm-instances?count=true").await?;
+        ensure!(
+            running["total"] == all["total"],
+            "not every VM runs: {} of {}",
+            running["total"],
+            all["total"]
+        );
+        Ok(())
+    }
+}
+
+fn wanted(at: &At) -> Result<Wanted> {
+    let hosts =
+        at.addresses.iter().enumerate().map(|(number, address)| (format!("hv{}", number + 1), *address));
+    Ok(Wanted {
+        hosts: hosts.collect(),
+        primary: "/fleet_ps".into(),
+        images_at: *at.addresses.first().context("no simulated host")?,
+        backup: "/fleet_bs".into(),
+        image: "http://images.example.org/tiny.qcow2".into(),
+        physical: "eth1".into(),
+        range: Range {
+            start: Ipv4Addr::new(10, 9, 0, 10),
+            end: Ipv4Addr::new(10, 9, 255, 250),
+            netmask: Ipv4Addr::new(255, 255, 0, 0),
+            gateway: Ipv4Addr::new(10, 9, 0, 1),
+        },
+    })
+}
+
+fn floor_aim(to: SocketAddr) -> Aim {
+    let request =
+        move |_: &str, _: &str| format!("POST / HTTP/1.1\r\nhost: {to}\r\ncontent-length: 2\r\n\r\n{{}}");
+    let question = |_: &str| String::new();
+    Aim {
+        to,
+        told: Told::Answer,
+        status: 200,
+        fresh: false,
+        request: Arc::new(request),
+        question,
+        success: None,
+    }
+}
