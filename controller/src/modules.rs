@@ -25,6 +25,11 @@ pub fn all() -> Vec<Module> {
     ]
 }
 
+/// Whether there is such a hypervisor; clusters lie below hosts and ask here.
+pub fn check_hypervisor(name: &str) -> engine::Result<()> {
+    crate::host::driver::HYPERVISORS.get(name).map(|_| ())
+}
+
 /// What is made on a host when it comes, in order; taken away in the opposite order when it goes.
 pub static HOST_HOOKS: &[&dyn HostHook] = &[
     &crate::l2::host_hook::L2Networks,

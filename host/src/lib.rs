@@ -1,5 +1,6 @@
 //! What more than one agent needs of the machine: programs, links, namespaces, disk images.
 
+pub mod file;
 pub mod netlink;
 pub mod netns;
 pub mod process;

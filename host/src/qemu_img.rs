@@ -129,6 +129,12 @@ pub async fn check(path: &Path, format: Format) -> Result<Check, Error> {
     serde_json::from_slice(&answer).map_err(|source| Error::Answer { path: path.to_owned(), source })
 }
 
+/// Which one this is: `7.2.22` of `qemu-img version 7.2.22 (Debian …)`.
+pub async fn version() -> Result<String, Error> {
+    let told = program("qemu-img").arg("--version").limit(LIMIT).text().await?;
+    Ok(told.split_ascii_whitespace().nth(2).unwrap_or_default().to_owned())
+}
+
 fn qemu_img(verb: &str) -> Program {
     program("qemu-img").arg(verb).limit(LIMIT)
 }

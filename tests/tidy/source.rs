@@ -37,6 +37,11 @@ fn vaguely_named(files: &[File]) -> Vec<String> {
     files.iter().filter(vague).map(|file| complain(file, 1, "the name does not say what it is")).collect()
 }
 
+/// Compiled for tests alone: directories and modules of these names.
+fn of_tests(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("/simulated.rs")
+}
+
 /// SQL stands in the controller's stores and in the engine; statements of a resource nowhere else.
 fn sql_outside_stores(files: &[File]) -> Vec<String> {
     let may = |path: &str| {
@@ -44,7 +49,7 @@ fn sql_outside_stores(files: &[File]) -> Vec<String> {
             || path.starts_with("tests/")
             || path.ends_with("/store.rs")
             || path.contains("/store/")
-            || path.contains("/tests/")
+            || of_tests(path)
     };
     let strict = files.iter().filter(|file| !may(&file.path) && file.path.starts_with("controller/"));
     let mut complaints = Vec::new();
@@ -83,7 +88,7 @@ fn names(line: &str, path: &str) -> bool {
 
 fn shells(files: &[File]) -> Vec<String> {
     let mut complaints = Vec::new();
-    for file in files.iter().filter(|file| !file.path.starts_with("tests/")) {
+    for file in files.iter().filter(|file| !file.path.starts_with("tests/") && !of_tests(&file.path)) {
         let shell =
             |line: &&str| ["\"sh\"", "\"bash\"", "\"/bin/sh\""].iter().any(|word| line.contains(word));
         let lines = code(file).filter(|(_, line)| shell(line));
@@ -118,14 +123,15 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 }
 
 /// Children know parents, never back: the resource graph from its leaves to its ground.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["console"],
     &["vm", "snapshot", "eip", "port_forwarding", "load_balancer", "security_group"],
     &["nic", "vip", "volume"],
-    &["host", "l3", "image"],
-    &["cluster", "l2", "primary_storage", "backup_storage"],
+    &["l3", "image"],
+    &["l2", "primary_storage", "backup_storage"],
+    &["host"],
+    &["cluster"],
     &["account", "zone", "offering"],
-    &[],
 ];
 
 fn layer(module: &str) -> Option<usize> {

@@ -4,7 +4,6 @@ use engine::inventory::{find, show};
 use engine::{Id, Result, api, codes};
 
 use super::{Cluster, ClusterInventory, store};
-use crate::host::driver::HYPERVISORS;
 use crate::validate::{self, Architecture, DeleteMode, StateEvent};
 use crate::zone::{Zone, ZoneInventory};
 
@@ -27,7 +26,7 @@ impl CreateCluster {
 
     fn check(&self) -> Result<()> {
         validate::name("name", &self.name)?;
-        HYPERVISORS.get(&self.hypervisor_type)?;
+        crate::modules::check_hypervisor(&self.hypervisor_type)?;
         match self.r#type.as_deref() {
             None | Some("zstack") => Ok(()),
             Some(other) => Err(codes::UNIMPLEMENTED

@@ -20,7 +20,7 @@ pub async fn fact(cx: Cx<Host>, _: GetFact) -> Result<Fact, Fault> {
         os_distribution: system.id,
         os_version: system.version,
         os_release: system.codename,
-        qemu_img_version: qemu_img_version().await?,
+        qemu_img_version: host::qemu_img::version().await?,
         libvirt_version: node.libvirt_version,
         hvm_cpu_flag: first_flag(&processor, &["vmx", "svm"]),
         ept_flag: first_flag(&processor, &["ept", "npt"]),
@@ -56,12 +56,6 @@ async fn virtualizer(cx: &Cx<Host>, virt: VirtType, version: &str) -> Virtualize
         virtualizer: virtualizer_name(virt).to_owned(),
         version: version.to_owned(),
     }
-}
-
-/// `qemu-img version 7.2.22 (Debian …)`.
-async fn qemu_img_version() -> Result<String, host::process::Error> {
-    let told = host::process::program("qemu-img").arg("--version").text().await?;
-    Ok(told.split_ascii_whitespace().nth(2).unwrap_or_default().to_owned())
 }
 
 fn first_flag(processor: &Processor, flags: &[&str]) -> String {

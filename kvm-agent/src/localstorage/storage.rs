@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
+use host::file::Space;
 use wire::Fault;
 
 use super::{MARK, WORKSHOP};
@@ -17,13 +17,6 @@ use crate::state::Host;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     root: PathBuf,
-}
-
-/// Bytes of the file system below a storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
-    pub total: u64,
-    pub available: u64,
 }
 
 /// What stands in the mark.
@@ -143,9 +136,7 @@ impl Storage {
     }
 
     pub fn space(&self) -> io::Result<Space> {
-        let told = statvfs(&self.root)?;
-        let unit = told.fragment_size();
-        Ok(Space { total: told.blocks() * unit, available: told.blocks_available() * unit })
+        host::file::space(&self.root)
     }
 
     /// A fresh directory to make something in, on the same file system; gone when dropped.

@@ -15,14 +15,13 @@ impl Count {
         self.passed + self.failed
     }
 
-    /// What a line says; most lines say nothing.
+    /// What a line says; most lines say nothing. An indented `test result` is nextest quoting a test that
+    /// it has counted itself.
     pub fn of(line: &str) -> Self {
-        let line = line.trim_start();
-        let Some((_, numbers)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
-            .or_else(|| line.strip_prefix("Summary [").and_then(|rest| rest.split_once(" run: ")))
-        else {
+        let own = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "));
+        let summary =
+            || line.trim_start().strip_prefix("Summary [").and_then(|rest| rest.split_once(" run: "));
+        let Some((_, numbers)) = own.or_else(summary) else {
             return Self::default();
         };
         let mut count = Self::default();

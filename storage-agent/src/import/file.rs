@@ -1,11 +1,9 @@
 //! Imports from a directory of this machine, where the configuration allows it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use tokio_util::io::ReaderStream;
 
 use super::sink::{Sink, pour};
@@ -42,9 +40,7 @@ fn open_within(path: &Path, dirs: &[PathBuf]) -> Result<(File, u64), Error> {
     if !below(&real) {
         return Err(outside());
     }
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&real);
-    let file = file.map_err(|error| refuse(error.to_string()))?;
+    let file = host::file::open_plainly(&real).map_err(|error| refuse(error.to_string()))?;
     let found = file.metadata().map_err(|error| refuse(error.to_string()))?;
     let opened = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
     if !below(&opened.map_err(|error| refuse(error.to_string()))?) {

@@ -14,7 +14,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use image::{BadId, Image, ImageId};
 pub use known::Stores;
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
 const MARKER: &str = ".cumulet-store";
@@ -109,9 +108,8 @@ impl Store {
 
     pub fn capacity(&self) -> Result<Capacity, Error> {
         self.check()?;
-        let found = statvfs(&self.root).map_err(|errno| io_error("measure", &self.root)(errno.into()))?;
-        let unit = found.fragment_size();
-        Ok(Capacity { total: found.blocks() * unit, available: found.blocks_available() * unit })
+        let space = host::file::space(&self.root).map_err(io_error("measure", &self.root))?;
+        Ok(Capacity { total: space.total, available: space.available })
     }
 
     /// The image that an install path names: `images/<uuid>`, with or without `/image`, relative or

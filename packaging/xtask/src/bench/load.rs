@@ -168,7 +168,9 @@ impl Lane {
             None => Connection::open(self.aim.to).await?,
         };
         let answer = connection.ask(request).await?;
-        self.connection = Some(connection);
+        if answer.header("connection") != Some("close") {
+            self.connection = Some(connection);
+        }
         Ok(answer)
     }
 
