@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn other_lines_count_nothing() {
-        for line in ["running 3 tests", "        PASS [   0.005s] a::b", "3 passed"] {
+        let quoted = "    test result: FAILED. 0 passed; 1 failed; 0 ignored";
+        for line in ["running 3 tests", "        PASS [   0.005s] a::b", "3 passed", quoted] {
             assert_eq!(Count::of(line), Count::default(), "{line}");
         }
     }
