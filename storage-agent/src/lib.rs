@@ -72,6 +72,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
 fn routes(storage: Arc<Storage>) -> Routes<Storage> {
     Routes::new(storage.clone())
         .on(operations::connect)
+        .on(operations::disconnect)
         .on(operations::echo)
         .on(operations::ping)
         .on(operations::download)

@@ -7,8 +7,8 @@ use wire::Fault;
 use wire::agent::{Cx, Owned};
 use wire::calls::Done;
 use wire::calls::imagestore::{
-    Capacity, Connect, Delete, Download, Downloaded, Echo, GetImageSize, GetProgress, ImageSize, Ping, Pong,
-    Progress,
+    Capacity, Connect, Delete, Disconnect, Download, Downloaded, Echo, GetImageSize, GetProgress, ImageSize,
+    Ping, Pong, Progress,
 };
 
 use crate::import::{Order, on_store};
@@ -19,6 +19,12 @@ pub async fn connect(cx: Cx<Storage>, command: Connect) -> Result<Capacity, Faul
     let capacity = cx.stores.connect(&command.uuid, Path::new(&command.storage_path)).await?;
     tracing::info!(store = command.uuid, path = command.storage_path, "connected");
     Ok(told(capacity))
+}
+
+pub async fn disconnect(cx: Cx<Storage>, command: Disconnect) -> Result<Done, Fault> {
+    cx.stores.disconnect(&command.uuid).await?;
+    tracing::info!(store = command.uuid, "disconnected");
+    Ok(Done {})
 }
 
 pub async fn echo(_: Cx<Storage>, _: Echo) -> Result<Done, Fault> {

@@ -15,7 +15,8 @@ use super::{BackupStorage, BackupStorageInventory, store};
 /// A storage that does not answer for so long is not there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Adds a backup storage: enter → connect → connected.
+/// Adds a backup storage: enter → reach → connect → connected. One that does not answer is not connected,
+/// so there is nothing to undo on it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Add {
     pub uuid: Id<BackupStorage>,
@@ -38,9 +39,18 @@ impl Add {
         store::delete(tx, self.uuid).await
     }
 
+    async fn reach(&mut self, cx: &Cx) -> Result<()> {
+        let storage: BackupStorageInventory = find(&mut cx.read().await?, self.uuid).await?;
+        storage.driver()?.reach(cx.engine(), &storage).await
+    }
+
     async fn connect(&mut self, cx: &Cx) -> Result<()> {
         self.space = connect(cx, self.uuid).await?;
         Ok(())
+    }
+
+    async fn disconnect(&mut self, cx: &Cx) -> Result<()> {
+        disconnect(cx, self.uuid).await
     }
 
     async fn connected(&mut self, tx: &mut Tx) -> Result<()> {
@@ -62,7 +72,8 @@ impl Flow for Add {
     fn steps() -> Steps<Self> {
         Steps::new()
             .record_undo("enter", Self::enter, Self::forget)
-            .act("connect", Self::connect)
+            .act("reach", Self::reach)
+            .act_undo("connect", Self::connect, Self::disconnect)
             .limit(CONNECT_LIMIT)
             .record("connected", Self::connected)
     }
@@ -132,4 +143,10 @@ async fn connect(cx: &Cx, uuid: Id<BackupStorage>) -> Result<Space> {
 async fn set_status(tx: &mut Tx, uuid: Id<BackupStorage>, status: &str, space: Space) -> Result<()> {
     store::set_status(tx, uuid, status, space).await?;
     tx.emit("/backup-storage/status/changed", uuid.cast(), json!({ "status": status })).await
+}
+
+/// Gives the storage's directory free again.
+pub(super) async fn disconnect(cx: &Cx, uuid: Id<BackupStorage>) -> Result<()> {
+    let storage: BackupStorageInventory = find(&mut cx.read().await?, uuid).await?;
+    storage.driver()?.disconnect(cx, &storage).await
 }

@@ -1,14 +1,17 @@
 use async_trait::async_trait;
 use engine::cascade::{Action, Kind};
 use engine::db::Tx;
+use engine::flow::Cx;
+use engine::inventory::find;
 use engine::{Any, Id, Result};
 use serde_json::json;
 
-use super::store;
+use super::{BackupStorageInventory, add, store};
 
 pub(super) struct BackupStorageKind;
 
-/// Its images are deleted before it; the directory that it was stays, empty.
+/// Its images are deleted before it; its directory is free again afterwards. A storage that is not
+/// connected cannot be told and keeps its mark.
 #[async_trait]
 impl Kind for BackupStorageKind {
     fn name(&self) -> &'static str {
@@ -21,6 +24,14 @@ impl Kind for BackupStorageKind {
 
     async fn revert(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
         store::set_leaving(tx, id.cast(), false).await
+    }
+
+    async fn act(&self, cx: &Cx, _action: Action, id: Id<Any>) -> Result<()> {
+        let storage: BackupStorageInventory = find(&mut cx.read().await?, id).await?;
+        match storage.status.as_str() {
+            "Connected" => add::disconnect(cx, storage.uuid).await,
+            _ => Ok(()),
+        }
     }
 
     async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {

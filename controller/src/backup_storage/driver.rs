@@ -52,6 +52,12 @@ pub struct Progress {
 pub trait Driver: Sync {
     async fn connect(&self, cx: &Cx, storage: &BackupStorageInventory) -> Result<Space>;
 
+    /// Whether its agent answers at all.
+    async fn reach(&self, engine: &Engine, storage: &BackupStorageInventory) -> Result<()>;
+
+    /// Gives the storage's directory free again; refused while images are in it.
+    async fn disconnect(&self, cx: &Cx, storage: &BackupStorageInventory) -> Result<()>;
+
     /// Fails when the storage cannot be used, whether or not its agent answers.
     async fn ping(&self, engine: &Engine, storage: &BackupStorageInventory) -> Result<Space>;
 

@@ -52,6 +52,15 @@ impl Driver for Sftp {
         Ok(space(told.total_capacity, told.available_capacity))
     }
 
+    async fn reach(&self, engine: &Engine, storage: &BackupStorageInventory) -> Result<()> {
+        engine.ask(&agent(engine, storage), &call::Echo {}, ANSWER).await.map(|_| ())
+    }
+
+    async fn disconnect(&self, cx: &Cx, storage: &BackupStorageInventory) -> Result<()> {
+        let disconnect = call::Disconnect { uuid: storage.uuid.to_string() };
+        cx.call(&agent(cx.engine(), storage), &disconnect).await.map(|_| ())
+    }
+
     async fn ping(&self, engine: &Engine, storage: &BackupStorageInventory) -> Result<Space> {
         let ping = call::Ping { uuid: storage.uuid.to_string() };
         let pong = engine.ask(&agent(engine, storage), &ping, ANSWER).await?;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::Fault;
 use wire::agent::{Cx, Routes};
-use wire::calls::imagestore as call;
+use wire::calls::{Done, imagestore as call};
 
 use crate::config::Ports;
 use crate::testing::{Cloud, Serving, serve};
@@ -53,8 +53,14 @@ impl Storage {
 
     /// The same one, after it was away.
     pub async fn again(address: SocketAddr, world: Arc<World>) -> Storage {
-        let routes =
-            Routes::new(Arc::clone(&world)).on(connect).on(ping).on(download).on(delete).on(progress);
+        let routes = Routes::new(Arc::clone(&world))
+            .on(echo)
+            .on(connect)
+            .on(disconnect)
+            .on(ping)
+            .on(download)
+            .on(delete)
+            .on(progress);
         Storage { world, serving: serve(address, routes).await }
     }
 
@@ -100,6 +106,15 @@ impl World {
 async fn connect(cx: Cx<World>, command: call::Connect) -> Result<call::Capacity, Fault> {
     cx.stores.lock().unwrap().insert(command.uuid, command.storage_path);
     Ok(call::Capacity { total_capacity: Some(1000), available_capacity: Some(*cx.available.lock().unwrap()) })
+}
+
+async fn echo(_: Cx<World>, _: call::Echo) -> Result<Done, Fault> {
+    Ok(Done {})
+}
+
+async fn disconnect(cx: Cx<World>, command: call::Disconnect) -> Result<Done, Fault> {
+    cx.stores.lock().unwrap().remove(&command.uuid);
+    Ok(Done {})
 }
 
 async fn ping(cx: Cx<World>, command: call::Ping) -> Result<call::Pong, Fault> {

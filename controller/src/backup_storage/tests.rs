@@ -150,6 +150,7 @@ async fn deleting_a_storage_takes_its_images_also_those_on_their_way() {
     assert_eq!(left[0]["uuid"], both["uuid"]);
     assert_eq!(left[0]["backupStorageRefs"].as_array().unwrap().len(), 1);
     assert!(agent.world.images.lock().unwrap().is_empty());
+    assert!(agent.world.stores.lock().unwrap().is_empty(), "its directory is free again");
     assert!(other.world.has(both["uuid"].as_str().unwrap()));
     assert!(!other.world.has(here["uuid"].as_str().unwrap()));
 }

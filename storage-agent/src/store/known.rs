@@ -46,6 +46,23 @@ impl Stores {
         Ok(capacity)
     }
 
+    /// Forgets a store that holds no image, and takes its mark off. A crash between the two leaves an
+    /// unmarked store, which is forgotten when this is repeated.
+    pub async fn disconnect(&self, uuid: &str) -> Result<(), Error> {
+        let mut known = self.known.write().await;
+        let Some(store) = known.get(uuid).cloned() else { return Ok(()) };
+        let mut paths: Paths = known.values().map(|s| (s.uuid.clone(), s.root.clone())).collect();
+        paths.remove(uuid);
+        let file = self.file.clone();
+        blocking(move || {
+            store.unmark()?;
+            write(&file, &paths)
+        })
+        .await?;
+        known.remove(uuid);
+        Ok(())
+    }
+
     pub async fn get(&self, uuid: &str) -> Result<Store, Error> {
         let known = self.known.read().await;
         known.get(uuid).cloned().ok_or_else(|| Error::Unknown(uuid.to_owned()))

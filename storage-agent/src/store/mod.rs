@@ -59,6 +59,8 @@ pub enum Error {
     Damaged(ImageId, String),
     #[error(transparent)]
     BadId(#[from] BadId),
+    #[error("store {0:?} still holds images or imports: delete them first")]
+    NotEmpty(PathBuf),
     #[error("cannot {verb} {path:?}: {source}")]
     Io { verb: &'static str, path: PathBuf, source: io::Error },
 }
@@ -104,6 +106,26 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Unmarked(self.root.clone())),
             Err(error) => Err(io_error("read", &path)(error)),
         }
+    }
+
+    /// Takes the mark and the empty directories away; a directory that is not this store's is left alone.
+    pub fn unmark(&self) -> Result<(), Error> {
+        if self.check().is_err() {
+            return Ok(());
+        }
+        for dir in [self.images_dir(), self.incoming_dir()] {
+            match fs::remove_dir(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    return Err(Error::NotEmpty(self.root.clone()));
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &dir)(error));
+                }
+                _ => {}
+            }
+        }
+        let marker = self.root.join(MARKER);
+        fs::remove_file(&marker).map_err(io_error("remove", &marker))
     }
 
     pub fn capacity(&self) -> Result<Capacity, Error> {

@@ -143,3 +143,18 @@ async fn connected_stores_are_known_after_a_restart() {
     fs::remove_file(root.join(MARKER)).unwrap();
     assert!(matches!(again.connect(STORE, &root).await, Err(Error::Unmarked(_))));
 }
+
+#[tokio::test]
+async fn a_disconnected_store_leaves_its_directory_to_another_one() {
+    let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let stores = Stores::open(state.path().join("stores.json")).await.unwrap();
+    stores.connect(STORE, dir.path()).await.unwrap();
+    let store = stores.get(STORE).await.unwrap();
+    arrived(&store);
+    assert!(matches!(stores.disconnect(STORE).await, Err(Error::NotEmpty(_))), "an import is on its way");
+    store.delete(&id()).unwrap();
+    stores.disconnect(STORE).await.unwrap();
+    stores.disconnect(STORE).await.unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left in the directory");
+    stores.connect("0b8f1e52c6de4d3a9e4c4a5c2a5f7a11", dir.path()).await.unwrap();
+}

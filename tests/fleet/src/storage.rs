@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use wire::Fault;
 use wire::agent::{Cx, Routes};
-use wire::calls::imagestore as call;
+use wire::calls::{Done, imagestore as call};
 
 use crate::{World, obey};
 
 pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
-    Routes::new(Arc::clone(world)).on(connect).on(ping).on(download).on(delete)
+    Routes::new(Arc::clone(world)).on(echo).on(connect).on(disconnect).on(ping).on(download).on(delete)
 }
 
 fn capacity() -> call::Capacity {
@@ -18,6 +18,14 @@ fn capacity() -> call::Capacity {
 
 async fn connect(_: Cx<World>, _: call::Connect) -> Result<call::Capacity, Fault> {
     Ok(capacity())
+}
+
+async fn echo(_: Cx<World>, _: call::Echo) -> Result<Done, Fault> {
+    Ok(Done {})
+}
+
+async fn disconnect(_: Cx<World>, _: call::Disconnect) -> Result<Done, Fault> {
+    Ok(Done {})
 }
 
 async fn ping(_: Cx<World>, command: call::Ping) -> Result<call::Pong, Fault> {

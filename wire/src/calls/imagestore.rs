@@ -10,6 +10,9 @@ message! {
         storage_path: String,
         send_command_url: String,
     }
+    /// Ours: forgets the store and takes its mark off the directory, when no image is left in it; succeeds
+    /// when it is unknown.
+    Disconnect { uuid: String }
     Capacity {
         total_capacity: Option<u64>,
         available_capacity: Option<u64>,
@@ -69,6 +72,7 @@ message! {
 }
 
 call!(Connect, "/sftpbackupstorage/connect", Sync, Acts, Capacity);
+call!(Disconnect, "/sftpbackupstorage/disconnect", Async, Acts, Done);
 call!(Echo, "/sftpbackupstorage/echo", Sync, Reads, Done);
 call!(Ping, "/sftpbackupstorage/ping", Async, Reads, Pong);
 call!(Download, "/sftpbackupstorage/download", Async, Acts, Downloaded);
