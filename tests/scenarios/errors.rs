@@ -87,3 +87,19 @@ async fn the_same_address_cannot_be_two_hosts() {
     assert!(refusal.details.contains("host \"hv1\" has the address 127.0.0.1"), "{refusal}");
     assert_eq!(site.list("/hosts").await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_down_is_named_and_nothing_is_left_of_the_attempt() {
+    let site = Site::start().await;
+    let (api, vm) = (site.api.clone(), json!({ "params": site.vm("web") }));
+    let Site { host, controller: _controller, .. } = site;
+    let world = host.goes_down();
+    let error = api.call(Method::POST, "/vm-instances", vm).await.expect_err("nobody can start it");
+    let refusal = error.downcast_ref::<cumulet_tests::api::Refusal>().unwrap();
+    assert_eq!(refusal.code, "SYS.1016", "{refusal}");
+    assert!(refusal.details.contains("the kvm-agent of host \"hv1\""), "{refusal}");
+    assert!(refusal.details.contains("unreachable"), "{refusal}");
+    let left = api.get("/vm-instances").await.unwrap();
+    assert_eq!(left["inventories"], json!([]));
+    assert!(world.state().domains.is_empty());
+}

@@ -93,7 +93,7 @@ pub struct Host {
     pub kvm: SocketAddr,
     pub vrouter: SocketAddr,
     pub storage: SocketAddr,
-    _stop: DropGuard,
+    stop: DropGuard,
     _dirs: Vec<TempDir>,
 }
 
@@ -158,6 +158,12 @@ fn obey<C: Call>(
 }
 
 impl Host {
+    /// Soon nobody answers at its addresses any more; what it had is still to be looked at.
+    pub fn goes_down(self) -> Arc<World> {
+        self.stop.disarm().cancel();
+        self.world
+    }
+
     /// All its agents on loopback, at ports of the system's choice.
     pub async fn start() -> std::io::Result<Host> {
         Host::start_at(Place::default(), Size::default()).await
@@ -170,7 +176,7 @@ impl Host {
         let kvm = serve(at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
         let vrouter = serve(at(place.vrouter), vrouter::routes(&world), &stop, &mut dirs).await?;
         let storage = serve(at(place.storage), storage::routes(&world), &stop, &mut dirs).await?;
-        Ok(Host { world, kvm, vrouter, storage, _stop: stop.drop_guard(), _dirs: dirs })
+        Ok(Host { world, kvm, vrouter, storage, stop: stop.drop_guard(), _dirs: dirs })
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! * Dropping a lab stops its machines and takes its networks away.
 //! * Killing the process that holds the lab kills the machines with everything in them, by the kernel. What the
-//!   kernel leaves (named namespaces, links) stands in `lab.json`; the next lab in the same directory, or the
-//!   next [`sweep`], removes it.
+//!   kernel leaves (named namespaces, links) stands in `lab.json`; the next lab in the same directory removes
+//!   it.
 //! * Nothing is removed that the lab did not write down before making it.
 
 mod daemon;
@@ -139,18 +139,6 @@ fn empty(dir: &Path) -> Result<()> {
             false => fs::remove_file(entry.path()),
         };
         removed.with_context(|| format!("cannot remove {}", entry.path().display()))?;
-    }
-    Ok(())
-}
-
-/// Removes what killed labs left in the directories below `dir`, and the directories; labs in use stay.
-pub fn sweep(dir: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
-    for entry in entries {
-        let dir = entry?.path();
-        let Ok(_lock) = lock(&dir) else { continue };
-        Record::open(&dir)?.remove_all()?;
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     Ok(())
 }

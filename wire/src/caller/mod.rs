@@ -49,7 +49,7 @@ pub enum CallError {
     /// The command's deadline had passed before it could start.
     #[error("refused as expired: {0}")]
     Expired(Fault),
-    /// Never delivered: no attempt got further than connecting.
+    /// Never delivered: no attempt got further than connecting, for twenty seconds or until the deadline.
     #[error("agent {agent} is unreachable: {cause}")]
     Unreachable { agent: String, cause: String },
     /// It may have run, be running, or run later: nobody knows.
@@ -100,7 +100,7 @@ impl Caller {
         command: &C,
     ) -> Result<C::Reply, CallError> {
         let ask = Ask::new::<C>(base_url, task, fence, &self.0.callback_url, command)?;
-        let mut progress = Progress::default();
+        let mut progress = Progress::new();
         // Boxed: a call is waited for in many futures, which would all carry its size.
         let outcome = match C::MODE {
             Mode::Sync => timeout_at(deadline, Box::pin(self.0.exchange(&ask, &mut progress))).await,

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::ask::Ask;
 use super::{CallError, Shared};
@@ -18,6 +18,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long an agent may take to acknowledge, and to answer a question.
 const ACKNOWLEDGE: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(10);
+/// An agent that cannot even be connected to for so long is not there: the command is given up while it
+/// is certain that this call has not delivered it.
+const REACH: Duration = Duration::from_secs(20);
 /// When the callback stays out, the agent is asked, later and later.
 const ASK_AFTER: Duration = Duration::from_secs(2);
 const ASK_LATEST: Duration = Duration::from_secs(15);
@@ -25,8 +28,8 @@ const ASK_LATEST: Duration = Duration::from_secs(15);
 const LARGEST: usize = 64 << 20;
 
 /// What is known of a call that has not ended.
-#[derive(Default)]
 pub struct Progress {
+    began: Instant,
     /// Some attempt got further than connecting.
     sent: bool,
     /// An attempt is on its way now.
@@ -79,7 +82,7 @@ impl Shared {
             match self.send(ask, None, progress).await {
                 Attempt::Answered(answer) if answer.status.is_success() => return Ok(answer.body),
                 Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
-                Attempt::NotSent(_) => {}
+                Attempt::NotSent(_) => progress.must_be_reached(ask)?,
                 _ if ask.effect == Effect::Reads => {}
                 _ => return Err(ask.unknown(std::mem::take(&mut progress.last))),
             }
@@ -94,8 +97,10 @@ impl Shared {
             match self.send(ask, Some(ACKNOWLEDGE), progress).await {
                 Attempt::Answered(answer) if answer.status.is_success() => break,
                 Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
-                _ => sleep(backoff.pause()).await,
+                Attempt::NotSent(_) => progress.must_be_reached(ask)?,
+                _ => {}
             }
+            sleep(backoff.pause()).await;
         }
         progress.last = "acknowledged, no outcome yet".into();
         Ok(())
@@ -156,12 +161,23 @@ impl Shared {
 }
 
 impl Progress {
+    pub fn new() -> Self {
+        Progress { began: Instant::now(), sent: false, sending: false, last: String::new() }
+    }
+
     pub fn at_deadline(self, ask: &Ask) -> CallError {
         let last = if self.last.is_empty() { "no answer at the deadline".into() } else { self.last };
         if self.sent || self.sending {
             return ask.unknown(last);
         }
         CallError::Unreachable { agent: ask.agent.clone(), cause: last }
+    }
+
+    fn must_be_reached(&self, ask: &Ask) -> Result<(), CallError> {
+        if self.sent || self.began.elapsed() < REACH {
+            return Ok(());
+        }
+        Err(CallError::Unreachable { agent: ask.agent.clone(), cause: self.last.clone() })
     }
 }
 
