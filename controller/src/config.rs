@@ -17,8 +17,9 @@ pub struct Config {
     pub database: Database,
     /// What agents are told to call back; by default the address that is listened on.
     pub callback_url: Option<String>,
-    /// The administrator's password at the first start; later ones are changed by the API.
-    pub admin_password: String,
+    /// The administrator's password at the first start. By default a random one is made and written into
+    /// the state directory, `admin-password`, readable by the controller's user alone.
+    pub admin_password: Option<String>,
     pub ports: Ports,
     pub console: Console,
 }
@@ -71,7 +72,7 @@ impl Default for Config {
             state_dir: "/var/lib/cumulet/controller".into(),
             database: Database::default(),
             callback_url: None,
-            admin_password: "password".into(),
+            admin_password: None,
             ports: Ports::default(),
             console: Console::default(),
         }

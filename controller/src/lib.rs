@@ -7,6 +7,7 @@ pub mod config;
 pub mod modules;
 #[cfg(test)]
 mod testing;
+mod unsolicited;
 mod validate;
 
 pub mod account;
@@ -54,10 +55,11 @@ impl Controller {
             .map_err(|e| codes::IO.because(format!("cannot listen on {}: {e}", config.listen)))?;
         let address = listener.local_addr().map_err(|e| codes::IO.because(e.to_string()))?;
         let db = Db::open(&config.database_url(), &MIGRATIONS).await?;
-        let (callback, admin_password) = (config.callback_url(address), config.admin_password.clone());
+        let callback = config.callback_url(address);
+        let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console);
         let engine = Engine::start(db, modules::all(), account::gate, &callback, parts).await?;
-        account::ensure_admin(&engine, &admin_password).await?;
+        account::ensure_admin(&engine, admin_password, &state_dir).await?;
         let app = router(&engine);
         let serving = tokio::spawn(async move {
             let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -77,7 +79,8 @@ impl Controller {
 fn router(engine: &Engine) -> Router {
     let callbacks = engine.caller().router();
     engine::api::portal(engine)
-        .nest("/zstack", callbacks.clone())
+        .nest("/zstack", callbacks.clone().merge(unsolicited::router(engine)))
         .merge(callbacks)
+        .merge(engine::api::metrics(engine))
         .layer(DefaultBodyLimit::max(8 << 20))
 }

@@ -43,7 +43,7 @@ impl Cloud {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             state_dir: dir.path().to_owned(),
-            admin_password: "secret".into(),
+            admin_password: Some("secret".into()),
             ports,
             ..Config::default()
         };

@@ -11,7 +11,7 @@ use wire::calls::{dhcp, localstorage, network, vm};
 use crate::site::Site;
 
 /// The commands that create a VM on a host that has its image and serves its network.
-const CREATE: &[&str] = &[
+pub const CREATE: &[&str] = &[
     localstorage::Download::PATH,
     localstorage::CreateFromCache::PATH,
     dhcp::BatchPrepare::PATH,
@@ -20,7 +20,7 @@ const CREATE: &[&str] = &[
 ];
 
 /// The commands that undo it.
-const UNDO: &[&str] = &[vm::Destroy::PATH, dhcp::Release::PATH, localstorage::Delete::PATH];
+pub const UNDO: &[&str] = &[vm::Destroy::PATH, dhcp::Release::PATH, localstorage::Delete::PATH];
 
 /// The commands that take a zone away.
 const DELETE: &[&str] = &[

@@ -1,5 +1,7 @@
 //! A real controller process, simulated hosts on the real wire, and faults.
 
 mod crash;
+mod doors;
 mod errors;
 mod site;
+mod sweep;

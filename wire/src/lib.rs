@@ -17,5 +17,6 @@ pub mod call;
 pub mod caller;
 pub mod calls;
 mod client;
+pub mod metrics;
 
 pub use call::{Call, Effect, Fault, Fence, Mode, TaskId};

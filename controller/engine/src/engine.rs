@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use wire::caller::Caller;
+use wire::metrics::{Ends, Metrics};
 use wire::{Call, TaskId};
 
 use crate::api::job::{self, Job, Settled};
@@ -45,6 +46,8 @@ struct Inner {
     values: Values,
     waiters: Waiters,
     listeners: Listeners,
+    metrics: Metrics,
+    ends: Ends,
     gate: Gate,
     config: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -86,6 +89,8 @@ impl Engine {
         wired.flows.push(FlowType::of::<Delete>());
         wired.flows.push(FlowType::of::<Settle>());
         wired.entries.push(Arc::new(Entry::query::<FlowView>("QueryFlow", "/flows")));
+        let mut metrics = Metrics::default();
+        let ends = metrics.ends("cumulet_jobs", "Jobs that were worked on, by their API");
         let engine = Engine(Arc::new(Inner {
             node: Id::random(),
             queues: Queues::default(),
@@ -99,6 +104,8 @@ impl Engine {
             values,
             waiters: Waiters::default(),
             listeners: Listeners::default(),
+            metrics,
+            ends,
             gate,
             config: Box::new(config),
             db,
@@ -161,6 +168,14 @@ impl Engine {
     /// What happens from now on, in this process.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
         self.0.listeners.listen()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn ends(&self) -> &Ends {
+        &self.0.ends
     }
 
     pub(crate) fn graph(&self) -> &Graph {

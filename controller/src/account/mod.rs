@@ -7,6 +7,7 @@ mod api;
 mod password;
 mod store;
 
+use std::path::Path;
 use std::time::Duration;
 
 use engine::api::Session;
@@ -69,14 +70,18 @@ pub fn gate(engine: Engine, header: String) -> BoxFuture<'static, Result<Session
     Box::pin(api::authenticate(engine, header))
 }
 
-/// Makes the administrator at the first start, with `password` in the clear.
-pub async fn ensure_admin(engine: &Engine, password: &str) -> Result<()> {
+/// Makes the administrator at the first start, with the configured password or a random one.
+pub async fn ensure_admin(engine: &Engine, configured: Option<String>, state_dir: &Path) -> Result<()> {
     let admin: Id<Account> = ADMIN.parse().expect("a uuid");
     if store::password(&mut engine.db().read().await?, "admin").await?.is_some() {
         return Ok(());
     }
-    let hash = password::hash(password::sha512(password)).await?;
+    let password = match configured {
+        Some(password) => password,
+        None => password::make(&state_dir.join("admin-password"))?,
+    };
+    let hash = password::hash(password::sha512(&password)).await?;
     engine.db().write(move |tx| Box::pin(async move { store::insert_admin(tx, admin, &hash).await })).await?;
-    tracing::warn!("made the account \"admin\" with its initial password: change it");
+    tracing::info!("made the account \"admin\"");
     Ok(())
 }

@@ -29,6 +29,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::zone::Zone;
 
+pub use ping::{reconnect, went_down};
 pub use store::{claim, release, usable};
 
 /// Marks ids of hosts.

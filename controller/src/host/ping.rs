@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use engine::inventory::find;
 use engine::sweep::Sweep;
-use engine::{Engine, Id, Result};
+use engine::{Engine, Id, Result, codes};
 use futures::StreamExt;
 
 use super::add::{Reconnect, set_status};
@@ -52,6 +53,30 @@ async fn answered(engine: &Engine, host: HostInventory, introduced: &str) -> Res
     }
     let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default() };
     engine.run(flow).await.map(|_| ())
+}
+
+/// Connects a host again, in the background, because its agent asks for it.
+pub async fn reconnect(engine: &Engine, uuid: Id<Host>) -> Result<()> {
+    let host: HostInventory = find(&mut engine.db().read().await?, uuid).await?;
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default() };
+        if let Err(error) = engine.run(flow).await {
+            tracing::warn!(host = %uuid, %error, "could not be connected again");
+        }
+    });
+    Ok(())
+}
+
+/// A host says that it goes down. Whether it does is found out by pinging it.
+pub async fn went_down(engine: &Engine, ip: &str) -> Result<()> {
+    let known = store::at_address(&mut engine.db().read().await?, ip).await?;
+    let Some(host) = known else {
+        return Err(codes::NOT_FOUND.because(format!("there is no host at {ip}")));
+    };
+    let engine = engine.clone();
+    tokio::spawn(async move { ping(&engine, host).await });
+    Ok(())
 }
 
 async fn missed(engine: &Engine, host: HostInventory, error: &engine::ErrorCode) -> Result<()> {

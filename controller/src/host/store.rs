@@ -22,6 +22,7 @@ const STATE: &str = "UPDATE host SET state = $2, last_op_date = $3 WHERE uuid = 
 const UPDATE: &str = "UPDATE host SET name = coalesce($2, name), description = coalesce($3, description), \
      management_ip = coalesce($4, management_ip), last_op_date = $5 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM host WHERE uuid = $1";
+const AT_ADDRESS: &str = "SELECT * FROM host_view WHERE management_ip = $1";
 const PINGED: &str = "SELECT * FROM host_view WHERE status <> 'Connecting' \
      AND state NOT IN ('PreMaintenance', 'Maintenance')";
 /// Takes what is there; the guard and the claim are one statement, so a race has one winner.
@@ -72,6 +73,10 @@ pub(super) async fn update(tx: &mut Tx, host: &UpdateHost) -> Result<()> {
 pub(super) async fn delete(tx: &mut Tx, uuid: Id<Host>) -> Result<()> {
     tx.exec(DELETE, args![uuid]).await?;
     Ok(())
+}
+
+pub(super) async fn at_address(tx: &mut Tx, ip: &str) -> Result<Option<HostInventory>> {
+    tx.opt(AT_ADDRESS, args![ip]).await
 }
 
 pub(super) async fn pinged(tx: &mut Tx) -> Result<Vec<HostInventory>> {

@@ -83,7 +83,7 @@ pub struct World {
     size: Size,
     state: Mutex<State>,
     traps: Mutex<Vec<Trap>>,
-    refusal: Mutex<Option<(&'static str, String)>>,
+    refusals: Mutex<BTreeMap<&'static str, String>>,
     carried_out: Mutex<Vec<&'static str>>,
 }
 
@@ -114,11 +114,11 @@ impl World {
 
     /// Commands to `path` fail with this from now on.
     pub fn refuse(&self, path: &'static str, error: &str) {
-        *lock(&self.refusal) = Some((path, error.to_owned()));
+        lock(&self.refusals).insert(path, error.to_owned());
     }
 
     pub fn obey(&self) {
-        *lock(&self.refusal) = None;
+        lock(&self.refusals).clear();
     }
 
     /// How often commands to `path` were carried out.
@@ -148,8 +148,8 @@ fn obey<C: Call>(
     effect: impl FnOnce(&mut State) -> Result<C::Reply, Fault>,
 ) -> Result<C::Reply, Fault> {
     cx.spring(C::PATH, Moment::Before);
-    if let Some((_, error)) = lock(&cx.refusal).clone().filter(|(path, _)| *path == C::PATH) {
-        return Err(Fault::new(error));
+    if let Some(error) = lock(&cx.refusals).get(C::PATH) {
+        return Err(Fault::new(error.clone()));
     }
     let reply = effect(&mut lock(&cx.state));
     lock(&cx.carried_out).push(C::PATH);

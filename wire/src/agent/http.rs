@@ -49,6 +49,7 @@ pub fn router(mut server: Server) -> Router {
     commands
         .route("/tasks/{taskuuid}", get(task))
         .route("/inventory", get(inventory))
+        .route("/metrics", get(metrics))
         .fallback(command)
         .with_state(Arc::new(server))
         .merge(plain)
@@ -62,6 +63,10 @@ async fn task(State(server): State<Arc<Server>>, Path(id): Path<String>) -> Resp
     let outcome = known.outcome.as_deref().map(raw);
     let known = Known { taskuuid: &id, path: &known.path, state: known.state, outcome };
     json(StatusCode::OK, to_json(&known))
+}
+
+async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    server.runner.scrape()
 }
 
 async fn inventory(State(server): State<Arc<Server>>) -> Response {

@@ -63,6 +63,7 @@ pub(super) struct Ended {
     pub body: Bytes,
     /// It never started.
     pub refused: bool,
+    pub success: bool,
 }
 
 impl<S: Send + Sync + 'static> Routes<S> {
@@ -138,7 +139,7 @@ impl Ended {
         let body = to_body(outcome).to_string();
         // By far the commonest outcome needs no memory of its own.
         let body = if body == DONE { Bytes::from_static(DONE.as_bytes()) } else { body.into() };
-        Ended { body, refused: false }
+        Ended { body, refused: false, success: outcome.is_ok() }
     }
 
     pub fn failed(fault: Fault) -> Self {

@@ -27,6 +27,7 @@ use super::task::Task;
 use super::turns::{Turn, Turns};
 use crate::backoff::Backoff;
 use crate::call::{EXPIRED, Effect, Fault, Fence, REBOOTED, TaskId};
+use crate::metrics::{Ends, Metrics, gauge};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -40,6 +41,8 @@ pub struct Runner {
     reporter: Reporter,
     boot_id: String,
     again: bool,
+    metrics: Metrics,
+    ends: Ends,
     pub lives: TaskTracker,
     /// Nothing new is begun any more; what runs may end.
     pub stopping: CancellationToken,
@@ -75,7 +78,11 @@ struct Life {
 
 impl Runner {
     pub fn new(journal: Journal, ledger: Ledger, reporter: Reporter, boot_id: String, again: bool) -> Self {
+        let mut metrics = Metrics::default();
+        let ends = metrics.ends("cumulet_tasks", "Tasks that ended, by their path");
         Runner {
+            metrics,
+            ends,
             ledger: Mutex::new(ledger),
             turns: Turns::default(),
             journal,
@@ -127,6 +134,14 @@ impl Runner {
     pub fn look(&self, fence: &Fence) -> Result<(), Fault> {
         let stale = self.ledger().stale(fence);
         stale.or_else(|| super::ledger::expired(fence, now())).map_or(Ok(()), Err)
+    }
+
+    /// What Prometheus is told.
+    pub fn scrape(&self) -> axum::response::Response {
+        let tasks = self.ledger().tasks.len();
+        let mut more = String::new();
+        gauge(&mut more, "cumulet_tasks_remembered", "", tasks);
+        self.metrics.scrape(&more)
     }
 
     pub fn known(&self, id: &TaskId) -> Option<Known> {
@@ -272,6 +287,7 @@ impl Runner {
             return;
         }
         let since = Instant::now();
+        let began = Instant::now();
         let span = info_span!("task", task = %life.id, path = life.path);
         let Life { id, path, acts, run, turn, resumed } = life;
         let ended = match run.map(|run| (self.start(&id, resumed), run)) {
@@ -282,6 +298,7 @@ impl Runner {
             Ok((Err(fault), _)) => Ended { refused: true, ..Ended::failed(fault) },
             Err(fault) => Ended::failed(fault),
         };
+        self.ends.ended(path, ended.success, began.elapsed());
         let Some(round) = self.end(&id, acts, ended).await else { return };
         drop(turn);
         if let Some(round) = round {
@@ -302,7 +319,7 @@ impl Runner {
 
     /// Journals the outcome and remembers it. `None` when the agent ends first.
     async fn end(&self, id: &TaskId, acts: bool, ended: Ended) -> Option<Option<u32>> {
-        let Ended { body, refused } = ended;
+        let Ended { body, refused, .. } = ended;
         if acts {
             self.journal_outcome(id, &body, refused).await?;
         }

@@ -102,6 +102,7 @@ impl Job {
     /// Runs the call `api` with `params` and sees to it that the job ends.
     pub(super) async fn run(engine: Engine, id: Id<Any>, api: &'static str, account: Id<Any>, params: Value) {
         let job = Job { engine: engine.clone(), id, api, account };
+        let began = std::time::Instant::now();
         tracing::info!(job = %id, api = job.api, "job");
         let outcome = match engine.start_job(api, params, job) {
             Ok(work) => tokio::spawn(work).await.unwrap_or_else(|_| {
@@ -109,6 +110,7 @@ impl Job {
             }),
             Err(error) => Err(error),
         };
+        engine.ends().ended(api, outcome.is_ok(), began.elapsed());
         let Err(error) = outcome else { return };
         tracing::info!(job = %id, api, %error, "job failed");
         let written = engine.db().write(move |tx| Box::pin(async move { fail(tx, id, &error).await })).await;

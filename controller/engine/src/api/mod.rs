@@ -5,6 +5,7 @@
 //! * A query lists an inventory ([`crate::query`]).
 
 pub(crate) mod job;
+mod measure;
 mod portal;
 mod request;
 
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use job::{Job, Settled};
+pub use measure::metrics;
 pub use portal::portal;
 
 use crate::db::Tx;

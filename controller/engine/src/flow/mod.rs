@@ -259,6 +259,13 @@ pub(crate) async fn ended(engine: &Engine, id: Id<FlowView>) -> Result<Value> {
     }
 }
 
+/// How many flows are at work, and how many are parked.
+pub(crate) async fn count(engine: &Engine) -> Result<[(&'static str, usize); 2]> {
+    let rows = store::unfinished(&mut engine.db().read().await?).await?;
+    let parked = rows.iter().filter(|row| row.state == "parked").count();
+    Ok([("running", rows.len() - parked), ("parked", parked)])
+}
+
 /// Takes over every unfinished flow that nobody drives: at start all of them, later those that a failing
 /// database left standing. One flow that cannot be taken over does not stop the rest.
 pub(crate) async fn adopt_all(engine: &Engine) -> Result<usize> {
