@@ -30,6 +30,7 @@ async fn vms_on_two_hosts_answer_over_their_network_and_go_with_their_zone() {
     let cloud = cloud("vms", 2).await;
     let (one, two) = tokio::try_join!(cloud.create_vm("one"), cloud.create_vm("two")).unwrap();
     assert_ne!(one.ip, two.ip);
+    assert_ne!(one.host, two.host, "the emptier host takes the second one");
     let (first, second) = tokio::try_join!(cloud.guest_answers(&one), cloud.guest_answers(&two)).unwrap();
     assert_eq!(first, format!("hello from one {} boots=1", one.ip));
     assert_eq!(second, format!("hello from two {} boots=1", two.ip));

@@ -36,12 +36,23 @@ impl Qemu {
         self.until(text, |qemu| qemu.serial().contains(text));
     }
 
-    fn ends(&mut self) {
-        self.until("the end of QEMU", |qemu| qemu.child.try_wait().unwrap().is_some());
+    /// Presses the power button until the guest obeys: a busy guest may not listen to it yet.
+    fn power_off(&mut self) {
+        let mut pressed = None;
+        self.until("the end of QEMU", |qemu| {
+            if qemu.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            if pressed.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(5)) {
+                pressed = Some(Instant::now());
+                qemu.order("{\"execute\":\"system_powerdown\"}");
+            }
+            false
+        });
     }
 
     #[expect(clippy::disallowed_methods, reason = "a plain thread waits")]
-    fn until(&mut self, what: &str, holds: impl Fn(&mut Self) -> bool) {
+    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let patience = Instant::now() + Duration::from_secs(60);
         while !holds(self) {
             assert!(Instant::now() < patience, "not within 60 s: {what}; the guest says:\n{}", self.serial());
@@ -49,8 +60,9 @@ impl Qemu {
         }
     }
 
+    /// Does nothing when QEMU has just ended.
     fn order(&self, order: &str) {
-        let mut stream = UnixStream::connect(self.dir.join("qmp")).unwrap();
+        let Ok(mut stream) = UnixStream::connect(self.dir.join("qmp")) else { return };
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
         lines.next().unwrap().unwrap();
         for order in ["{\"execute\":\"qmp_capabilities\"}", order] {
@@ -83,8 +95,7 @@ fn the_guest_boots_by_firmware_takes_its_name_by_dhcp_and_obeys_the_power_button
         let mut qemu = Qemu::boot(&dir, &disk);
         qemu.says(&format!("GUEST-READY host=hello ip=10.0.2.15 boots={boots}"));
         qemu.says("hello login:");
-        qemu.order("{\"execute\":\"system_powerdown\"}");
-        qemu.ends();
+        qemu.power_off();
         assert!(qemu.serial().contains("GUEST-POWEROFF"));
     }
 }
