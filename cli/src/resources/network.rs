@@ -1,0 +1,157 @@
+//! How VMs reach each other: L2 and L3 networks, and what belongs to them.
+
+use super::{
+    Answer, DESCRIPTION, DISABLE, ENABLE, Kind, NAME, Opt, Resource, act, arg, column, delete, opt, post,
+    reference,
+};
+
+pub const RESOURCES: &[Resource] = &[L2, L3, IP_RANGE, DNS, PROVIDER];
+
+const L2: Resource = Resource {
+    name: "l2",
+    title: "l2 network",
+    path: Some("/l2-networks"),
+    known_by: "name",
+    columns: &[
+        column("NAME", "name"),
+        column("TYPE", "type"),
+        column("INTERFACE", "physicalInterface"),
+        reference("ZONE", "zoneUuid", "zone"),
+        reference("CLUSTERS", "attachedClusterUuids/*", "cluster"),
+        column("UUID", "uuid"),
+    ],
+    calls: &[post(
+        "create",
+        "/l2-networks/no-vlan",
+        "Make an L2 network without VLAN",
+        &[
+            NAME,
+            opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required(),
+            opt("interface", "physicalInterface", Kind::Text, "the hosts' interface, such as eth0")
+                .required(),
+            DESCRIPTION,
+        ],
+    )],
+    deletable: true,
+};
+
+const THIS_L3: Opt = arg("L3", "uuid", Kind::Reference("l3"), "name or uuid");
+const SERVED: &[Opt] = &[
+    arg("L3", "l3NetworkUuid", Kind::Reference("l3"), "name or uuid"),
+    arg("SERVICE", "networkServices", Kind::Services, "such as DHCP or Flat:DNS; several are possible"),
+];
+const L3_ACTIONS: &str = "/l3-networks/{uuid}/actions";
+const L3_SERVICES: &str = "/l3-networks/{l3NetworkUuid}/network-services";
+const CATEGORIES: &[&str] = &["Public", "Private", "System"];
+
+const L3: Resource = Resource {
+    name: "l3",
+    title: "l3 network",
+    path: Some("/l3-networks"),
+    known_by: "name",
+    columns: &[
+        column("NAME", "name"),
+        reference("L2", "l2NetworkUuid", "l2"),
+        column("RANGES", "ipRanges/*/networkCidr"),
+        column("DNS", "dns/*"),
+        column("SERVICES", "networkServices/*/networkServiceType"),
+        column("STATE", "state"),
+        column("UUID", "uuid"),
+    ],
+    calls: &[
+        post(
+            "create",
+            "/l3-networks",
+            "Make an L3 network",
+            &[
+                NAME,
+                opt("l2", "l2NetworkUuid", Kind::Reference("l2"), "on which it lies").required(),
+                opt("category", "category", Kind::OneOf(CATEGORIES), "what it is for"),
+                opt("domain", "dnsDomain", Kind::Text, "the domain of its guests"),
+                DESCRIPTION,
+            ],
+        ),
+        act("enable", L3_ACTIONS, "changeL3NetworkState", "Let VMs join it", &[THIS_L3]).with(ENABLE),
+        act("disable", L3_ACTIONS, "changeL3NetworkState", "Let no VM join it", &[THIS_L3]).with(DISABLE),
+        post("attach-service", L3_SERVICES, "Serve the network's VMs", SERVED),
+        delete("detach-service", L3_SERVICES, "Serve the network's VMs no more", SERVED),
+    ],
+    deletable: true,
+};
+
+const RANGE_OF: Opt =
+    opt("l3", "l3NetworkUuid", Kind::Reference("l3"), "the network that it belongs to").required();
+
+const IP_RANGE: Resource = Resource {
+    name: "ip-range",
+    title: "ip range",
+    path: Some("/l3-networks/ip-ranges"),
+    known_by: "name",
+    columns: &[
+        column("NAME", "name"),
+        reference("L3", "l3NetworkUuid", "l3"),
+        column("START", "startIp"),
+        column("END", "endIp"),
+        column("NETMASK", "netmask"),
+        column("GATEWAY", "gateway"),
+        column("UUID", "uuid"),
+    ],
+    calls: &[post(
+        "create",
+        "/l3-networks/{l3NetworkUuid}/ip-ranges",
+        "Give an L3 network addresses: --cidr, or --start, --end and --netmask",
+        &[
+            NAME,
+            RANGE_OF,
+            opt("cidr", "networkCidr", Kind::Text, "a whole network, such as 10.1.0.0/24"),
+            opt("start", "startIp", Kind::Text, "the first address").unless("cidr"),
+            opt("end", "endIp", Kind::Text, "the last address").unless("cidr"),
+            opt("netmask", "netmask", Kind::Text, "such as 255.255.255.0").unless("cidr"),
+            opt("gateway", "gateway", Kind::Text, "the router's address"),
+            DESCRIPTION,
+        ],
+    )
+    .instead("cidr", "/l3-networks/{l3NetworkUuid}/ip-ranges/by-cidr")],
+    deletable: true,
+};
+
+const NAMESERVER: &[Opt] = &[
+    arg("ADDRESS", "dns", Kind::Text, "the IPv4 address of the server"),
+    opt("l3", "l3NetworkUuid", Kind::Reference("l3"), "the network whose VMs are told of it").required(),
+];
+
+/// A part of its L3 network, which shows it.
+const DNS: Resource = Resource {
+    name: "dns",
+    title: "dns server",
+    path: None,
+    known_by: "dns",
+    columns: &[],
+    calls: &[
+        post("create", "/l3-networks/{l3NetworkUuid}/dns", "Tell VMs of a name server", NAMESERVER)
+            .answers(Answer::Other("l3")),
+        delete(
+            "delete",
+            "/l3-networks/{l3NetworkUuid}/dns/{dns}",
+            "Tell VMs of a name server no more",
+            NAMESERVER,
+        )
+        .answers(Answer::Other("l3")),
+    ],
+    deletable: false,
+};
+
+const PROVIDER: Resource = Resource {
+    name: "service",
+    title: "network service provider",
+    path: Some("/network-services/providers"),
+    known_by: "name",
+    columns: &[
+        column("PROVIDER", "type"),
+        column("NAME", "name"),
+        column("SERVICES", "networkServiceTypes/*"),
+        column("UUID", "uuid"),
+    ],
+    calls: &[],
+    deletable: false,
+};
