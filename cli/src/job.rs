@@ -125,8 +125,9 @@ async fn percent(api: &Api, job: &str) -> Option<String> {
 
 fn describe(flow: &Value, percent: Option<&str>) -> String {
     let title = flow["title"].as_str().unwrap_or("working");
-    let step = flow["step"].as_i64().unwrap_or(0) + 1;
-    let mut text = format!("{title}: step {step}");
+    let number = || format!("step {}", flow["step"].as_i64().unwrap_or(0) + 1);
+    let step = flow["stepName"].as_str().map_or_else(number, str::to_owned);
+    let mut text = format!("{title}: {step}");
     if let Some(percent) = percent {
         text.push_str(&format!(", {percent} %"));
     }
@@ -150,12 +151,10 @@ mod tests {
 
     #[test]
     fn the_running_step_is_named() {
-        let flow =
-            json!({ "title": "create vm \"web\"", "step": 2, "state": "running", "direction": "forward" });
-        assert_eq!(describe(&flow, None), "create vm \"web\": step 3");
-        assert_eq!(describe(&flow, Some("40")), "create vm \"web\": step 3, 40 %");
-        let flow =
-            json!({ "title": "t", "step": 0, "state": "parked", "direction": "backward", "error": "no" });
+        let flow = json!({ "title": "create vm \"web\"", "step": 2, "stepName": "image", "state": "running", "direction": "forward" });
+        assert_eq!(describe(&flow, None), "create vm \"web\": image");
+        assert_eq!(describe(&flow, Some("40")), "create vm \"web\": image, 40 %");
+        let flow = json!({ "title": "t", "step": 0, "state": "parked", "direction": "undo", "error": "no" });
         assert_eq!(describe(&flow, None), "t: step 1, undoing, parked until its trouble is over: no");
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod count;
 mod demo;
+mod package;
 mod packages;
 mod programs;
 mod progress;
@@ -28,6 +29,8 @@ enum Task {
     Test(test::Options),
     /// Measures the goals of docs/benchmarks.md beside their floor or peer
     Bench(bench::Options),
+    /// Builds a .deb and an .rpm of each program, in target/package
+    Package(package::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => in_runtime(demo::run(options)),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => in_runtime(bench::run(options)),
+        Task::Package(options) => package::run(&options),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -13,6 +13,7 @@ pub enum Purpose {
     Demo,
     Test,
     Bench,
+    Package,
 }
 
 const BUILD: &[&str] = &["gcc", "libc6-dev", "libvirt-dev", "pkg-config"];
@@ -34,7 +35,10 @@ const DEMO: &[&str] = &[
 ];
 
 /// Tests boot the same cloud, and look at its pages with a browser.
-const TEST: &[&str] = &["chromium", "chromium-driver", "libxml2-utils"];
+const TEST: &[&str] = &["chromium", "chromium-driver", "libxml2-utils", "systemd"];
+
+/// The programs that put packages together; tests make some too.
+const PACKAGE: &[&str] = &["dpkg-dev", "rpm"];
 
 /// The peer of some measurements is a Python program.
 const BENCH: &[&str] = &["python3", "python3-venv"];
@@ -66,11 +70,12 @@ fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
     let listed = run("dpkg-query", ["-W", "-f", "${db:Status-Status} ${Package}\n"])
         .context("cannot ask for installed packages: this needs Debian 12")?;
     let installed = installed(&listed);
-    let mut needed = [BUILD, DEMO].concat();
+    let mut needed = BUILD.to_vec();
     match purpose {
-        Purpose::Demo => {}
-        Purpose::Test => needed.extend(TEST),
-        Purpose::Bench => needed.extend(BENCH),
+        Purpose::Demo => needed.extend(DEMO),
+        Purpose::Test => needed.extend([DEMO, PACKAGE, TEST].concat()),
+        Purpose::Bench => needed.extend([DEMO, BENCH].concat()),
+        Purpose::Package => needed.extend(PACKAGE),
     }
     needed.retain(|name| !installed.contains(name));
     needed.extend(PROGRAMS.iter().filter(|(program, _)| !in_path(program)).map(|(_, package)| package));

@@ -1,7 +1,7 @@
 //! The journal of flows and who owns what: the only SQL of this room.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Flow, Start};
 use crate::args;
@@ -48,6 +48,21 @@ crate::inventory! {
         attempts: i64,
         create_date: Stamp,
         last_op_date: Stamp,
+    } fill
+}
+
+impl FlowView {
+    /// The name of the step at hand, for people.
+    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+        let engine = tx.engine();
+        for flow in page {
+            let known = flow.get("name").and_then(Value::as_str).and_then(|name| engine.flow_type(name));
+            let step = flow.get("step").and_then(Value::as_u64).and_then(|step| usize::try_from(step).ok());
+            if let Some(name) = known.zip(step).and_then(|(known, step)| known.steps.get(step)) {
+                flow.insert("stepName".into(), (*name).into());
+            }
+        }
+        Ok(())
     }
 }
 
