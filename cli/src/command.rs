@@ -15,7 +15,7 @@ use crate::{resolve, size};
 /// Who serves a type of service when no provider is named.
 const PROVIDER: &str = "Flat";
 
-/// What every command takes.
+// What every command takes.
 #[derive(Args, Clone, Debug)]
 pub struct Globals {
     /// The controller, such as http://127.0.0.1:8080; by default the one where you are logged in.
@@ -87,7 +87,7 @@ pub fn build() -> Command {
 }
 
 fn resource(resource: &'static Resource) -> Command {
-    let about = format!("Work with each {}", resource.title);
+    let about = format!("{} commands", resource.title);
     let mut command = Command::new(resource.name).about(about).subcommand_required(true);
     command = command.arg_required_else_help(true).subcommands(resource.calls.iter().map(call));
     if resource.path.is_some() {

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use host::file::Space;
+use serde::{Deserialize, Serialize};
 use wire::Fault;
 
 use super::{MARK, WORKSHOP};
