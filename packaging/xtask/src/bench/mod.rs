@@ -73,6 +73,11 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let ground = Ground::new()?;
     let mut report = Report::default();
     for group in groups {
+        report.notes.push(format!(
+            "rows {:?}: the load average was {} before",
+            group.rows(),
+            load_average()?
+        ));
         match group.measure(&ground).await {
             Ok(measured) => report.add(measured),
             Err(error) => report.failures.push(format!("rows {:?}: {error:#}", group.rows())),
