@@ -9,6 +9,9 @@ use cumulet_tests::lab::program::{command, run};
 use cumulet_tests::lab::{Lab, Libvirt, Spec, Veth, interface_exists};
 use tokio::time::{Instant, sleep};
 
+/// Set in the process that a test kills.
+const VICTIM: &str = "CUMULET_LAB_VICTIM";
+
 fn dir(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{name}"))
 }
@@ -92,11 +95,15 @@ async fn a_lab_in_use_is_not_taken_over() {
 
 #[tokio::test]
 async fn what_a_killed_lab_leaves_is_removed_by_the_next() {
+    if std::env::var_os(VICTIM).is_some() {
+        return wait_to_be_killed().await;
+    }
     let this = std::env::current_exe().unwrap();
     let pid = dir("victim").join("sleeper");
     let _of_an_earlier_run = std::fs::remove_file(&pid);
-    let args = ["--ignored", "--exact", "--nocapture", "lab::a_lab_that_waits_to_be_killed"];
-    let mut victim = command(this.to_str().unwrap(), args).stdout(Stdio::null()).spawn().unwrap();
+    let args = ["--exact", "--nocapture", "lab::what_a_killed_lab_leaves_is_removed_by_the_next"];
+    let mut victim = command(this.to_str().unwrap(), args);
+    let mut victim = victim.env(VICTIM, "1").stdout(Stdio::null()).spawn().unwrap();
     until("the victim's lab stands", || pid.exists() || victim.try_wait().unwrap().is_some()).await;
     let sleeper: u32 = std::fs::read_to_string(&pid).unwrap().parse().unwrap();
     assert!(alive(sleeper));
@@ -112,10 +119,8 @@ async fn what_a_killed_lab_leaves_is_removed_by_the_next() {
     lab.close().unwrap();
 }
 
-/// Started by the test above in a process of its own.
-#[tokio::test]
-#[ignore = "waits until it is killed"]
-async fn a_lab_that_waits_to_be_killed() {
+/// The test above in a process of its own.
+async fn wait_to_be_killed() {
     let lab = Lab::open(&dir("victim"), "cmlv").unwrap();
     let network = lab.network("cmlvnet").unwrap();
     lab.veth(Veth { names: ["cmlv0", "eth0"], networks: [None, Some(&network)] }).unwrap();
