@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use engine::node::Membership;
 use engine::{Result, codes};
 use serde::Deserialize;
 
@@ -15,6 +17,7 @@ pub struct Config {
     /// Where the controller keeps its files.
     pub state_dir: PathBuf,
     pub database: Database,
+    pub node: Node,
     /// What agents are told to call back; by default the address that is listened on.
     pub callback_url: Option<String>,
     /// The administrator's password at the first start. By default a random one is made and written into
@@ -27,8 +30,49 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Database {
-    /// `sqlite:/path/to/file`; by default `cumulet.db` in the state directory.
+    /// `sqlite:/path/to/file`, by default `cumulet.db` in the state directory; or
+    /// `postgres://user:password@host/database`, which several controllers may share.
     pub url: Option<String>,
+}
+
+/// This controller among others.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Node {
+    /// Where the other controllers reach this one; by default the address that is listened on.
+    pub url: Option<String>,
+    /// How often it says that it lives, milliseconds.
+    pub heartbeat: u64,
+    /// After so long a silence it counts as dead, milliseconds: at least three heartbeats.
+    pub lease: u64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Node { url: None, heartbeat: 2_000, lease: 10_000 }
+    }
+}
+
+impl Node {
+    /// How the controller that listens at `address` takes part.
+    pub fn membership(&self, address: SocketAddr, home: String) -> Membership {
+        Membership {
+            url: self.url.clone().unwrap_or_else(|| format!("http://{address}")),
+            home,
+            heartbeat: Duration::from_millis(self.heartbeat),
+            lease: Duration::from_millis(self.lease),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.heartbeat == 0 || self.lease < 3 * self.heartbeat {
+            return Err(format!(
+                "node.lease ({} ms) must be at least three times node.heartbeat ({} ms)",
+                self.lease, self.heartbeat
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Where agents listen on their hosts.
@@ -71,6 +115,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             state_dir: "/var/lib/cumulet/controller".into(),
             database: Database::default(),
+            node: Node::default(),
             callback_url: None,
             admin_password: None,
             ports: Ports::default(),
@@ -91,7 +136,9 @@ impl Config {
             codes::INVALID_ARGUMENT.because(format!("configuration {}: {e}", path.display()))
         };
         let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
-        toml::from_str(&text).map_err(|e| wrong(&e))
+        let config: Config = toml::from_str(&text).map_err(|e| wrong(&e))?;
+        config.node.check().map_err(|e| wrong(&e))?;
+        Ok(config)
     }
 
     pub fn database_url(&self) -> String {
@@ -114,6 +161,14 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let error = toml::from_str::<Config>("listn = \"127.0.0.1:1\"").unwrap_err().to_string();
         assert!(error.contains("listn"), "{error}");
+    }
+
+    #[test]
+    fn a_lease_of_less_than_three_heartbeats_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("controller.toml");
+        std::fs::write(&path, "[node]\nheartbeat = 2000\nlease = 5000").unwrap();
+        assert!(Config::read(&path).unwrap_err().details().contains("three times"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `engine` crate, which names none.
 
 pub mod config;
+mod home;
 pub mod modules;
 #[cfg(test)]
 mod testing;
@@ -30,20 +31,26 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use engine::db::Db;
-use engine::engine::Parts;
+use engine::db::{Db, Migrations};
+use engine::engine::{Parts, Setup};
 use engine::{Engine, Result, codes};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
+use home::Home;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+
+/// The tables of both kinds of database.
+pub const MIGRATIONS: Migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
 
 /// A controller that serves.
 pub struct Controller {
     pub engine: Engine,
     pub address: SocketAddr,
+    _home: Home,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -54,11 +61,19 @@ impl Controller {
             .await
             .map_err(|e| codes::IO.because(format!("cannot listen on {}: {e}", config.listen)))?;
         let address = listener.local_addr().map_err(|e| codes::IO.because(e.to_string()))?;
-        let db = Db::open(&config.database_url(), &MIGRATIONS).await?;
-        let callback = config.callback_url(address);
+        let home = Home::open(&config.state_dir)?;
+        let db = Db::open(&config.database_url(), MIGRATIONS).await?;
+        let setup = Setup {
+            db,
+            modules: modules::all(),
+            gate: account::gate,
+            callback_url: config.callback_url(address),
+            membership: config.node.membership(address, home.id().to_owned()),
+            stop: stop.clone(),
+        };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console);
-        let engine = Engine::start(db, modules::all(), account::gate, &callback, parts).await?;
+        let engine = Engine::start(setup, parts).await?;
         account::ensure_admin(&engine, admin_password, &state_dir).await?;
         let app = router(&engine);
         let serving = tokio::spawn(async move {
@@ -67,7 +82,7 @@ impl Controller {
                 tracing::error!(%error, "the API stopped serving");
             }
         });
-        Ok(Controller { engine, address, serving })
+        Ok(Controller { engine, address, _home: home, serving })
     }
 
     /// Waits until it has stopped serving.
@@ -82,5 +97,6 @@ fn router(engine: &Engine) -> Router {
         .nest("/zstack", callbacks.clone().merge(unsolicited::router(engine)))
         .merge(callbacks)
         .merge(engine::api::metrics(engine))
+        .merge(engine::bus::router(engine))
         .layer(DefaultBodyLimit::max(8 << 20))
 }

@@ -1,13 +1,15 @@
-//! Every SQL statement of the controller, prepared against a database with its tables: what does not fit
-//! the tables fails here and not in front of a user.
+//! Every SQL statement of the controller, prepared against both kinds of database with their tables: what
+//! does not fit the tables fails here and not in front of a user.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cumulet_controller::MIGRATIONS;
+use cumulet_tests::postgres::Postgres;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Connection, Executor, SqlSafeStr};
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+use sqlx::{Column, Connection, Executor, SqlSafeStr, Statement as _, TypeInfo};
 
 /// A statement and where it stands.
 struct Statement {
@@ -23,7 +25,7 @@ fn statements(place: &str, source: &str) -> Vec<Statement> {
         let Some(text) = rest.trim_start().strip_prefix('"') else { continue };
         let sql = literal(text);
         let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
-        if verbs.iter().any(|verb| sql.starts_with(verb)) {
+        if verbs.iter().any(|verb| sql.starts_with(verb)) && !place.ends_with("postgres.rs") {
             found.push(Statement { place: format!("{place}: {name}"), sql: sql.replace("$*", "$1") });
         }
     }
@@ -71,21 +73,45 @@ fn all_statements() -> Vec<Statement> {
 async fn database() -> SqliteConnection {
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    MIGRATIONS.run(&mut connection).await.unwrap();
+    MIGRATIONS.sqlite.run(&mut connection).await.unwrap();
     connection
 }
 
-async fn complaint(connection: &mut SqliteConnection, statement: &Statement) -> Option<String> {
+async fn postgres(name: &str) -> (Postgres, PgConnection) {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{name}"));
+    let _of_an_earlier_run = fs::remove_dir_all(&dir);
+    let server = Postgres::start(&dir).await.unwrap();
+    let mut connection = PgConnection::connect(&server.database("store").unwrap()).await.unwrap();
+    MIGRATIONS.postgres.run(&mut connection).await.unwrap();
+    (server, connection)
+}
+
+/// What is wrong with the statement: the database does not take it, or yields what rows do not read.
+async fn complaint<'c, E: Executor<'c>>(executor: E, statement: &Statement) -> Option<String> {
     let sql = sqlx::AssertSqlSafe(statement.sql.clone()).into_sql_str();
-    let error = connection.prepare(sql).await.err()?;
-    Some(format!("{}: {error}\n    {}", statement.place, statement.sql))
+    let wrong = match executor.prepare(sql).await {
+        Err(error) => error.to_string(),
+        Ok(prepared) => {
+            let strange = prepared.columns().iter().find(|column| strange(column.type_info().name()))?;
+            format!("the column {} is of type {}", strange.name(), strange.type_info().name())
+        }
+    };
+    Some(format!("{}: {wrong}\n    {}", statement.place, statement.sql))
+}
+
+/// Types of PostgreSQL that are easily got by mistake.
+fn strange(name: &str) -> bool {
+    ["NUMERIC", "INT4", "FLOAT8", "VOID"].contains(&name)
+}
+
+fn bad() -> Statement {
+    Statement { place: "sample".into(), sql: "SELECT nothing FROM zone".into() }
 }
 
 #[tokio::test]
-async fn every_statement_fits_the_tables() {
+async fn every_statement_fits_the_tables_of_sqlite() {
     let mut connection = database().await;
-    let bad = Statement { place: "sample".into(), sql: "SELECT nothing FROM zone".into() };
-    assert!(complaint(&mut connection, &bad).await.is_some(), "a wrong statement must be found");
+    assert!(complaint(&mut connection, &bad()).await.is_some(), "a wrong statement must be found");
     let statements = all_statements();
     assert!(statements.len() > 100, "only {} statements were found", statements.len());
     let mut complaints = Vec::new();
@@ -93,6 +119,42 @@ async fn every_statement_fits_the_tables() {
         complaints.extend(complaint(&mut connection, statement).await);
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[tokio::test]
+async fn every_statement_fits_the_tables_of_postgresql() {
+    let (_server, mut connection) = postgres("statements").await;
+    assert!(complaint(&mut connection, &bad()).await.is_some(), "a wrong statement must be found");
+    let mut complaints = Vec::new();
+    for statement in all_statements().iter().filter(|statement| !of_sqlite_alone(&statement.place)) {
+        complaints.extend(complaint(&mut connection, statement).await);
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// Tests of resources run on SQLite.
+fn of_sqlite_alone(place: &str) -> bool {
+    ["/tests.rs", "/sqlite.rs"].iter().any(|file| place.contains(file))
+}
+
+/// Names of all columns, as `table.column null`.
+const OF_SQLITE: &str = "SELECT m.name || '.' || c.name || CASE WHEN c.\"notnull\" OR c.pk > 0 THEN '' ELSE ' null' END \
+     FROM sqlite_schema m, pragma_table_info(m.name) c \
+     WHERE m.type = 'table' AND m.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND m.name <> 'sqlite_sequence'";
+const OF_POSTGRES: &str = "SELECT c.table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN '' ELSE ' null' END \
+     FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name) \
+     WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND c.table_name NOT LIKE '\\_sqlx%'";
+
+#[tokio::test]
+async fn both_kinds_of_database_have_the_same_columns() {
+    let (_server, mut postgres) = postgres("columns").await;
+    let ours: Vec<(String,)> = sqlx::query_as(OF_SQLITE).fetch_all(&mut database().await).await.unwrap();
+    let theirs: Vec<(String,)> = sqlx::query_as(OF_POSTGRES).fetch_all(&mut postgres).await.unwrap();
+    let sorted = |rows: Vec<(String,)>| rows.into_iter().map(|row| row.0).collect::<BTreeSet<_>>();
+    let (ours, theirs) = (sorted(ours), sorted(theirs));
+    assert!(ours.len() > 100);
+    let differ: Vec<_> = ours.symmetric_difference(&theirs).collect();
+    assert!(differ.is_empty(), "{differ:?}");
 }
 
 #[test]

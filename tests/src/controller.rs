@@ -28,6 +28,14 @@ pub struct Ports {
     pub storage: u16,
 }
 
+/// What several controllers have in common.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub database: String,
+    pub heartbeat: Duration,
+    pub lease: Duration,
+}
+
 /// Killed when dropped.
 #[derive(Debug)]
 pub struct Controller {
@@ -40,12 +48,27 @@ pub struct Controller {
 impl Controller {
     /// One that is not started yet, with its state in `dir`, on loopback.
     pub fn new(program: PathBuf, dir: &Path, ports: Ports) -> Result<Self> {
+        Self::laid_out(program, dir, ports, "")
+    }
+
+    /// One of several, not started yet.
+    pub fn among(program: PathBuf, dir: &Path, ports: Ports, shared: &Shared) -> Result<Self> {
+        let Shared { database, heartbeat, lease } = shared;
+        let more = format!(
+            "\n[database]\nurl = \"{database}\"\n\n[node]\nheartbeat = {}\nlease = {}\n",
+            heartbeat.as_millis(),
+            lease.as_millis()
+        );
+        Self::laid_out(program, dir, ports, &more)
+    }
+
+    fn laid_out(program: PathBuf, dir: &Path, ports: Ports, more: &str) -> Result<Self> {
         ensure!(program.exists(), "{} is missing: cargo build --workspace", program.display());
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let Ports { kvm, vrouter, storage } = ports;
         let config = format!(
             "listen = \"{address}\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
-             kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n",
+             kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n{more}",
         );
         std::fs::write(dir.join("controller.toml"), config)
             .with_context(|| format!("cannot write into {}", dir.display()))?;
@@ -96,6 +119,11 @@ impl Controller {
         move || kill(pid, Signal::SIGKILL).expect("it lives until now")
     }
 
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal)
+            .with_context(|| format!("cannot send {signal} to the controller"))
+    }
+
     /// Waits for the death that a [`Controller::killer`] brings.
     ///
     /// # Panics
@@ -115,6 +143,11 @@ impl Controller {
 
     fn log(&self) -> PathBuf {
         self.dir.join("log")
+    }
+
+    /// Whether there is such a word in its log.
+    pub fn said(&self, word: &str) -> bool {
+        std::fs::read_to_string(self.log()).unwrap_or_default().contains(word)
     }
 
     /// The end of its log.

@@ -17,6 +17,7 @@ pub mod controller;
 pub mod guest;
 pub mod http;
 pub mod lab;
+pub mod postgres;
 pub mod site;
 
 use std::path::{Path, PathBuf};

@@ -6,23 +6,28 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 use wire::caller::Caller;
 use wire::metrics::{Ends, Metrics};
 use wire::{Call, TaskId};
 
 use crate::api::job::{self, Job, Settled};
 use crate::api::{Entry, EntryKind, Gate, Session};
+use crate::bus::Bus;
 use crate::cascade::{Delete, Graph, Settle};
 use crate::db::Db;
+use crate::db::Heard;
 use crate::error::{Result, codes};
 use crate::event::{Event, Listeners};
-use crate::flow::{self, Agent, FlowType, FlowView, Waiters};
+use crate::flow::{self, Agent, FlowType, Waiters};
 use crate::id::Id;
 use crate::module::Module;
-use crate::node::Node;
+use crate::node::{self, Eras, Membership, Node};
+use crate::notice::Notice;
 use crate::queue::Queues;
 use crate::setting::{AnySetting, Values};
-use crate::sweep::{self, Sweep};
+use crate::sweep::{self, By, Sweep};
 
 /// A handle on the engine; clones share it.
 #[derive(Clone)]
@@ -34,7 +39,13 @@ pub(crate) struct WeakEngine(Weak<Inner>);
 
 struct Inner {
     db: Db,
-    node: Id<Node>,
+    /// Marks what this process tells the others.
+    process: Id<Node>,
+    eras: Eras,
+    bus: Bus,
+    stop: CancellationToken,
+    /// Somebody has to look for work that nobody does.
+    recovery: Notify,
     queues: Queues,
     caller: Caller,
     http: reqwest::Client,
@@ -45,11 +56,24 @@ struct Inner {
     settings: Vec<AnySetting>,
     values: Values,
     waiters: Waiters,
+    watched_jobs: job::Watched,
     listeners: Listeners,
     metrics: Metrics,
     ends: Ends,
     gate: Gate,
     config: Box<dyn std::any::Any + Send + Sync>,
+}
+
+/// What an engine is started with.
+pub struct Setup {
+    pub db: Db,
+    pub modules: Vec<Module>,
+    pub gate: Gate,
+    /// Where agents are told to report.
+    pub callback_url: String,
+    pub membership: Membership,
+    /// Cancelled when the process shall end.
+    pub stop: CancellationToken,
 }
 
 /// A configuration of several values, each found again by its own type.
@@ -64,8 +88,10 @@ impl Parts {
     }
 }
 
-/// How often flows and jobs that nobody drives are looked for.
-const RECOVERY: Duration = Duration::from_secs(10);
+/// How often flows and jobs that nobody does are looked for, beside the moments at which there are some.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// How long the journal of ended flows, and the outbox, are kept.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 impl WeakEngine {
     pub(crate) fn upgrade(&self) -> Option<Engine> {
@@ -74,28 +100,30 @@ impl WeakEngine {
 }
 
 impl Engine {
-    /// Wires the modules together, takes over what a crash left unfinished and starts the sweeps.
-    /// `config` is what drivers find again by [`Engine::of`].
-    pub async fn start<C: Send + Sync + 'static>(
-        db: Db,
-        modules: Vec<Module>,
-        gate: Gate,
-        callback_url: &str,
-        config: C,
-    ) -> Result<Engine> {
+    /// Wires the modules together, joins the other controllers, takes over what is left unfinished and
+    /// starts the sweeps. `config` is what drivers find again by [`Engine::of`].
+    pub async fn start<C: Send + Sync + 'static>(setup: Setup, config: C) -> Result<Engine> {
+        let Setup { db, modules, gate, callback_url, membership, stop } = setup;
         let values = Values::load(&mut db.read().await?).await?;
+        let bus = Bus::of(&db).await?;
         let mut wired = Wired::default();
         modules.into_iter().for_each(|module| wired.add(module));
         wired.flows.push(FlowType::of::<Delete>());
         wired.flows.push(FlowType::of::<Settle>());
-        wired.entries.push(Arc::new(Entry::query::<FlowView>("QueryFlow", "/flows")));
+        wired.add(flow::module());
+        wired.add(crate::queue::module());
         let mut metrics = Metrics::default();
         let ends = metrics.ends("cumulet_jobs", "Jobs that were worked on, by their API");
-        let engine = Engine(Arc::new(Inner {
-            node: Id::random(),
+        let sweeps = std::mem::take(&mut wired.sweeps);
+        let engine = Engine(Arc::new_cyclic(|this: &Weak<Inner>| Inner {
+            process: Id::random(),
+            eras: Eras::default(),
+            bus,
+            stop,
+            recovery: Notify::new(),
             queues: Queues::default(),
-            caller: Caller::new(callback_url),
-            http: http_client()?,
+            caller: Caller::new(callback_url).only_while(permission(this.clone())),
+            http: http_client().expect("the TLS library can be set up"),
             jobs: wired.jobs(),
             entries: wired.entries,
             flows: wired.flows.into_iter().map(|flow| (flow.name, flow)).collect(),
@@ -103,6 +131,7 @@ impl Engine {
             settings: wired.settings,
             values,
             waiters: Waiters::default(),
+            watched_jobs: job::Watched::default(),
             listeners: Listeners::default(),
             metrics,
             ends,
@@ -110,37 +139,97 @@ impl Engine {
             config: Box::new(config),
             db,
         }));
-        engine.db().belongs_to(WeakEngine(Arc::downgrade(&engine.0)));
-        let adopted = flow::adopt_all(&engine).await?;
-        tracing::info!(node = %engine.node(), adopted, "engine started");
-        job::resume(&engine).await?;
-        engine.spawn_sweeps(wired.sweeps);
+        engine.db().belongs_to(engine.weak());
+        engine.listeners().begin(&engine).await?;
+        engine.hear_others();
+        node::beat(&engine, membership).await?;
+        tracing::info!(node = %engine.era()?.id, "engine started");
+        engine.spawn_recovery();
+        engine.spawn_sweeps(sweeps);
         Ok(engine)
     }
 
     fn spawn_sweeps(&self, mut sweeps: Vec<Sweep>) {
         sweeps.push(Sweep {
-            name: "flow recovery",
-            every: |_| RECOVERY,
-            pass: |engine| Box::pin(async move { flow::adopt_all(&engine).await.map(|_| ()) }),
-        });
-        sweeps.push(Sweep {
-            name: "job expiry",
+            name: "expiry",
             every: |_| Duration::from_secs(600),
-            pass: |engine| Box::pin(async move { job::expire(&engine).await }),
+            by: By::One,
+            pass: |engine| {
+                Box::pin(async move {
+                    job::expire(&engine).await?;
+                    flow::expire(&engine, KEPT).await?;
+                    crate::event::expire(&engine, KEPT).await
+                })
+            },
         });
         for sweep in sweeps {
-            let engine = self.clone();
-            tokio::spawn(async move { sweep::run(engine, &sweep).await });
+            let weak = self.weak();
+            tokio::spawn(async move { sweep::run(weak, &sweep).await });
         }
+    }
+
+    /// Looks for work that nobody does, now.
+    pub(crate) fn recover(&self) {
+        self.0.recovery.notify_one();
+    }
+
+    fn spawn_recovery(&self) {
+        let weak = self.weak();
+        tokio::spawn(async move {
+            while let Some(engine) = weak.upgrade() {
+                if let Err(error) = recover(&engine).await {
+                    tracing::warn!(%error, "abandoned work was not looked for");
+                }
+                let _ = tokio::time::timeout(RECOVERY, engine.0.recovery.notified()).await;
+            }
+        });
+    }
+
+    /// The work of an era that is over is nobody's here.
+    pub(crate) fn forget_work(&self) {
+        self.waiters().forget();
+    }
+
+    fn hear_others(&self) {
+        let Some(heard) = self.db().notices_of_others() else { return };
+        tokio::spawn(hear(self.weak(), heard));
+    }
+
+    /// Looks at what a notice names.
+    pub(crate) fn heed(&self, notice: Notice) {
+        match notice {
+            Notice::Flow(flow) => self.waiters().tell(flow),
+            Notice::Wish(flow) => self.waiters().wish(flow),
+            Notice::Event => self.listeners().wake(),
+            Notice::Setting => {
+                let engine = self.clone();
+                tokio::spawn(async move { engine.reload_settings().await });
+            }
+        }
+    }
+
+    pub(crate) fn weak(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn process(&self) -> Id<Node> {
+        self.0.process
+    }
+
+    pub(crate) fn eras(&self) -> &Eras {
+        &self.0.eras
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
     }
 
     pub fn db(&self) -> &Db {
         &self.0.db
-    }
-
-    pub fn node(&self) -> Id<Node> {
-        self.0.node
     }
 
     pub fn queues(&self) -> &Queues {
@@ -180,6 +269,10 @@ impl Engine {
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.0.graph
+    }
+
+    pub(crate) fn watched_jobs(&self) -> &job::Watched {
+        &self.0.watched_jobs
     }
 
     pub(crate) fn waiters(&self) -> &Waiters {
@@ -245,6 +338,38 @@ impl Engine {
     /// Runs a flow that no job waits for, to its end.
     pub async fn run<F: flow::Flow>(&self, flow: F) -> Result<Value> {
         flow::run(self, flow, flow::Start { id: Id::random(), job: None }).await
+    }
+}
+
+/// Commands leave only while the era's lease holds.
+fn permission(engine: Weak<Inner>) -> impl Fn() -> bool + Send + Sync + 'static {
+    move || engine.upgrade().is_some_and(|inner| inner.eras.now().is_ok())
+}
+
+async fn recover(engine: &Engine) -> Result<()> {
+    let Ok(era) = engine.era() else { return Ok(()) };
+    flow::recover(engine, &era).await?;
+    job::recover(engine, &era).await
+}
+
+/// Heeds what other controllers tell; after a gap, everything that they may have told.
+async fn hear(weak: WeakEngine, mut heard: mpsc::Receiver<Heard>) {
+    while let Some(heard) = heard.recv().await {
+        let Some(engine) = weak.upgrade() else { return };
+        match heard {
+            Heard::Notices(text) => {
+                let (process, notices) = text.split_once('\n').unwrap_or_default();
+                if process != engine.process().to_string() {
+                    notices.lines().filter_map(|line| line.parse().ok()).for_each(|one| engine.heed(one));
+                }
+            }
+            Heard::Again => {
+                engine.waiters().tell_all();
+                engine.heed(Notice::Setting);
+                engine.heed(Notice::Event);
+                engine.recover();
+            }
+        }
     }
 }
 

@@ -42,6 +42,12 @@ pub mod codes {
     pub const BUSY: Code = Code("SYS.2001", "another operation is working on the resource");
     /// Ours: this controller no longer owns the work; never seen by a client.
     pub const LOST: Code = Code("SYS.2002", "another controller owns this work");
+    /// Ours: the metadata database cannot be reached; whether a write was done may be unknown.
+    pub const DATABASE: Code = Code("SYS.2003", "the metadata database does not answer");
+    /// Ours: this controller has lost its place among the others for the moment.
+    pub const NO_LEASE: Code = Code("SYS.2004", "this controller cannot take work now");
+    /// Ours: somebody asked for it.
+    pub const CANCELLED: Code = Code("SYS.2005", "the operation was cancelled");
 
     pub const ALL: &[Code] = &[
         INTERNAL,
@@ -56,6 +62,9 @@ pub mod codes {
         IO,
         BUSY,
         LOST,
+        DATABASE,
+        NO_LEASE,
+        CANCELLED,
     ];
 }
 
@@ -102,13 +111,6 @@ impl fmt::Display for ErrorCode {
 }
 
 impl std::error::Error for ErrorCode {}
-
-impl From<sqlx::Error> for ErrorCode {
-    fn from(error: sqlx::Error) -> Self {
-        tracing::error!(%error, "database");
-        codes::INTERNAL.because(format!("the metadata database failed: {error}"))
-    }
-}
 
 impl From<serde_json::Error> for ErrorCode {
     fn from(error: serde_json::Error) -> Self {

@@ -1,50 +1,118 @@
 //! Canonical events: what happened, written in the transaction that made it happen.
+//!
+//! Listeners in every controller are told from the outbox, in its order, wherever an event was written.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::args;
 use crate::db::Tx;
+use crate::engine::{Engine, WeakEngine};
 use crate::error::Result;
 use crate::id::{Any, Id, Stamp};
+use crate::notice::Notice;
 
-const INSERT: &str =
-    "INSERT INTO event (name, resource, payload, create_date) VALUES ($1, $2, $3, $4) RETURNING seq";
+const INSERT: &str = "INSERT INTO event (name, resource, payload, create_date) VALUES ($1, $2, $3, $4)";
+const LAST: &str = "SELECT coalesce(max(seq), 0) FROM event";
+const SINCE: &str = "SELECT seq, name, resource, payload FROM event WHERE seq > $1 ORDER BY seq LIMIT 500";
+const EXPIRE: &str = "DELETE FROM event WHERE create_date < $1";
+
+/// Events that come so close are read together.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// One event of the outbox. `seq` grows; names are paths such as `/vm/state/changed`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     pub seq: i64,
-    pub name: &'static str,
+    pub name: String,
     pub resource: Id<Any>,
     pub payload: Value,
 }
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    seq: i64,
+    name: String,
+    resource: Id<Any>,
+    payload: String,
+}
+
 /// Those who listen in this process; they may miss events when they lag and then read the outbox.
-pub(crate) struct Listeners(broadcast::Sender<Event>);
+pub(crate) struct Listeners {
+    told: broadcast::Sender<Event>,
+    new: Notify,
+}
 
 impl Default for Listeners {
     fn default() -> Self {
-        Listeners(broadcast::channel(1024).0)
+        Listeners { told: broadcast::channel(1024).0, new: Notify::new() }
     }
 }
 
 impl Listeners {
     pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.told.subscribe()
     }
+
+    pub(crate) fn wake(&self) {
+        self.new.notify_one();
+    }
+
+    /// From now on what comes into the outbox is told.
+    pub(crate) async fn begin(&self, engine: &Engine) -> Result<()> {
+        let last = engine.db().read().await?.number(LAST, args![]).await?;
+        tokio::spawn(pass_on(engine.weak(), last));
+        Ok(())
+    }
+}
+
+async fn pass_on(weak: WeakEngine, mut last: i64) {
+    loop {
+        let Some(engine) = weak.upgrade() else { return };
+        match tell_since(&engine, last).await {
+            Ok(told) => last = told,
+            Err(error) => tracing::warn!(%error, "the outbox was not read"),
+        }
+        let woken = tokio::time::timeout(Duration::from_secs(5), engine.listeners().new.notified());
+        let _ = woken.await;
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+/// Tells what is new; nobody listens, nothing is read.
+async fn tell_since(engine: &Engine, mut last: i64) -> Result<i64> {
+    let told = &engine.listeners().told;
+    let mut tx = engine.db().read().await?;
+    if told.receiver_count() == 0 {
+        return tx.number(LAST, args![]).await;
+    }
+    loop {
+        let rows: Vec<Row> = tx.all(SINCE, args![last]).await?;
+        if rows.is_empty() {
+            return Ok(last);
+        }
+        for Row { seq, name, resource, payload } in rows {
+            last = seq;
+            let _ = told.send(Event { seq, name, resource, payload: serde_json::from_str(&payload)? });
+        }
+    }
+}
+
+/// Forgets what is older than `kept`.
+pub(crate) async fn expire(engine: &Engine, kept: Duration) -> Result<()> {
+    let limit = Stamp::now().minus(kept);
+    engine.db().write(move |tx| Box::pin(tx.exec(EXPIRE, args![limit]))).await.map(|_| ())
 }
 
 impl Tx {
     /// Writes the event into the outbox; listeners hear it once the transaction is on disk.
     pub async fn emit(&mut self, name: &'static str, resource: Id<Any>, payload: Value) -> Result<()> {
-        let seq = self.number(INSERT, args![name, resource, &payload, Stamp::now()]).await?;
-        let engine = self.engine();
-        self.after_commit(move || {
-            let _ = engine.listeners().0.send(Event { seq, name, resource, payload });
-        });
+        self.exec(INSERT, args![name, resource, &payload, Stamp::now()]).await?;
+        self.notify(Notice::Event);
         Ok(())
     }
 }

@@ -112,6 +112,18 @@ impl<'r, T: ?Sized> sqlx::Decode<'r, sqlx::Sqlite> for Id<T> {
     }
 }
 
+impl<T: ?Sized> sqlx::Type<sqlx::Postgres> for Id<T> {
+    fn type_info() -> sqlx::postgres::PgTypeInfo {
+        <String as sqlx::Type<sqlx::Postgres>>::type_info()
+    }
+}
+
+impl<'r, T: ?Sized> sqlx::Decode<'r, sqlx::Postgres> for Id<T> {
+    fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+        Ok(<&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?.parse::<Id<T>>()?)
+    }
+}
+
 /// A moment: microseconds since 1970 in the database, `Nov 21, 2026 11:28:44 AM` (UTC) in replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
@@ -124,6 +136,10 @@ impl Stamp {
 
     pub fn plus(self, span: std::time::Duration) -> Self {
         Stamp(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    pub fn minus(self, span: std::time::Duration) -> Self {
+        Stamp(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
     pub fn millis(self) -> u64 {

@@ -2,6 +2,7 @@
 //! queries, settings, events. Each room's module says what it promises.
 
 pub mod api;
+pub mod bus;
 pub mod cascade;
 pub mod db;
 pub mod driver;
@@ -13,6 +14,7 @@ pub mod id;
 pub mod inventory;
 pub mod module;
 pub mod node;
+mod notice;
 pub mod query;
 pub mod queue;
 pub mod setting;

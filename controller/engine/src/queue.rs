@@ -5,9 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::api::{Ask, Asked, Route};
+use crate::error::Result;
+use crate::module::Module;
 
 /// All queues of this controller; clones share them.
 #[derive(Clone, Default)]
@@ -18,94 +24,87 @@ pub struct Queues {
 struct Line {
     gate: Arc<Semaphore>,
     width: usize,
-    /// Holders and those who wait; the line is forgotten when it falls to 0.
-    users: usize,
-    holders: Vec<(u64, String, Instant)>,
+    holders: Vec<User>,
+    waiting: Vec<User>,
     next: u64,
+}
+
+/// Who holds a queue or waits in it, since when.
+struct User {
+    number: u64,
+    who: String,
+    since: Instant,
 }
 
 /// A place in a queue, held until it is dropped.
 pub struct Turn {
-    queues: Queues,
-    key: String,
-    number: u64,
+    place: Place,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+struct Place {
+    queues: Queues,
+    key: String,
+    number: u64,
+}
+
 /// One queue as an operator sees it.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
     pub key: String,
+    /// 0: unlimited.
     pub width: usize,
-    pub holders: Vec<String>,
-    pub waiting: usize,
-    pub oldest_seconds: u64,
+    pub holders: Vec<UserView>,
+    /// In order.
+    pub waiting: Vec<UserView>,
 }
 
-struct Waiting {
-    queues: Queues,
-    key: String,
-    entered: bool,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserView {
+    pub who: String,
+    pub seconds: u64,
 }
 
 impl Queues {
     /// Waits for a turn in the queue `key`, in which at most `width` work at a time (0: unlimited).
     /// `who` is shown to operators.
     pub async fn enter(&self, key: &str, width: usize, who: &str) -> Turn {
-        let gate = self.join(key, width);
-        let mut waiting = Waiting { queues: self.clone(), key: key.to_owned(), entered: false };
+        let (gate, place) = self.join(key, width, who);
         let permit = match width {
             0 => None,
             _ => Some(gate.acquire_owned().await.expect("queues are never closed")),
         };
-        waiting.entered = true;
-        let number = self.hold(key, who);
-        Turn { queues: self.clone(), key: key.to_owned(), number, _permit: permit }
+        place.hold();
+        Turn { place, _permit: permit }
     }
 
     /// The queues that are in use now.
     pub fn views(&self) -> Vec<View> {
+        let shown = |users: &Vec<User>| users.iter().map(User::view).collect();
         let lines = self.lock();
         let view = |(key, line): (&String, &Line)| View {
             key: key.clone(),
             width: line.width,
-            holders: line.holders.iter().map(|(_, who, _)| who.clone()).collect(),
-            waiting: line.users.saturating_sub(line.holders.len()),
-            oldest_seconds: line.holders.first().map_or(Duration::ZERO, |(_, _, at)| at.elapsed()).as_secs(),
+            holders: shown(&line.holders),
+            waiting: shown(&line.waiting),
         };
         lines.iter().map(view).collect()
     }
 
-    fn join(&self, key: &str, width: usize) -> Arc<Semaphore> {
+    fn join(&self, key: &str, width: usize, who: &str) -> (Arc<Semaphore>, Place) {
         let mut lines = self.lock();
         let line = lines.entry(key.to_owned()).or_insert_with(|| Line {
             gate: Arc::new(Semaphore::new(width.max(1))),
             width,
-            users: 0,
             holders: Vec::new(),
+            waiting: Vec::new(),
             next: 0,
         });
-        line.users += 1;
-        Arc::clone(&line.gate)
-    }
-
-    fn hold(&self, key: &str, who: &str) -> u64 {
-        let mut lines = self.lock();
-        let Some(line) = lines.get_mut(key) else { return 0 };
         line.next += 1;
-        line.holders.push((line.next, who.to_owned(), Instant::now()));
-        line.next
-    }
-
-    fn leave(&self, key: &str, number: Option<u64>) {
-        let mut lines = self.lock();
-        let Some(line) = lines.get_mut(key) else { return };
-        line.users -= 1;
-        line.holders.retain(|(held, ..)| Some(*held) != number);
-        if line.users == 0 {
-            lines.remove(key);
-        }
+        let number = line.next;
+        line.waiting.push(User { number, who: who.to_owned(), since: Instant::now() });
+        (Arc::clone(&line.gate), Place { queues: self.clone(), key: key.to_owned(), number })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Line>> {
@@ -113,24 +112,88 @@ impl Queues {
     }
 }
 
-impl Drop for Waiting {
+impl User {
+    fn view(&self) -> UserView {
+        UserView { who: self.who.clone(), seconds: self.since.elapsed().as_secs() }
+    }
+}
+
+impl Place {
+    /// Its waiting is over.
+    fn hold(&self) {
+        let mut lines = self.queues.lock();
+        let Some(line) = lines.get_mut(&self.key) else { return };
+        let Some(at) = line.waiting.iter().position(|user| user.number == self.number) else { return };
+        let user = line.waiting.remove(at);
+        line.holders.push(User { since: Instant::now(), ..user });
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        if !self.entered {
-            self.queues.leave(&self.key, None);
+        let mut lines = self.queues.lock();
+        let Some(line) = lines.get_mut(&self.key) else { return };
+        line.holders.retain(|user| user.number != self.number);
+        line.waiting.retain(|user| user.number != self.number);
+        if line.holders.is_empty() && line.waiting.is_empty() {
+            lines.remove(&self.key);
         }
     }
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.queues.leave(&self.key, Some(self.number));
+impl Turn {
+    /// The queue that it is a place in.
+    pub fn key(&self) -> &str {
+        &self.place.key
     }
+}
+
+crate::api! {
+    /// All queues in use, of all controllers, with who holds them and who waits, and for how long.
+    GetQueues: GET "/queues" {}
+}
+
+impl Ask for GetQueues {
+    const ROUTE: Route = GetQueues::ROUTE;
+
+    async fn answer(self, asked: Asked) -> Result<Value> {
+        let (engine, mut all) = (asked.engine, Vec::new());
+        let here = engine.era()?.id;
+        for member in engine.eras().ring().members() {
+            let views = match member.id == here {
+                true => engine.queues().views(),
+                false => engine.bus().queues(member).await?,
+            };
+            for view in views {
+                let mut shown = serde_json::to_value(view)?;
+                shown["node"] = serde_json::to_value(member.id)?;
+                all.push(shown);
+            }
+        }
+        Ok(json!({ "inventories": all }))
+    }
+}
+
+/// What operators see of queues.
+pub(crate) fn module() -> Module {
+    Module::new("queue").ask::<GetQueues>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::FutureExt;
+
+    #[tokio::test]
+    async fn who_waits_is_shown_in_order() {
+        let queues = Queues::default();
+        let _turn = queues.enter("vm-1", 1, "start").await;
+        let mut stop = Box::pin(queues.enter("vm-1", 1, "stop"));
+        let mut reboot = Box::pin(queues.enter("vm-1", 1, "reboot"));
+        assert!(stop.as_mut().now_or_never().is_none() && reboot.as_mut().now_or_never().is_none());
+        let waiting: Vec<_> = queues.views()[0].waiting.iter().map(|user| user.who.clone()).collect();
+        assert_eq!(waiting, ["stop", "reboot"]);
+    }
 
     #[tokio::test]
     async fn a_serial_queue_lets_one_in_at_a_time() {
@@ -150,7 +213,7 @@ mod tests {
         let gave_up = queues.enter("vm-1", 1, "stop").now_or_never();
         assert!(gave_up.is_none());
         let views = queues.views();
-        assert_eq!((views[0].holders.as_slice(), views[0].waiting), (&["start".to_owned()][..], 0));
+        assert_eq!((views[0].holders[0].who.as_str(), views[0].waiting.len()), ("start", 0));
         drop(turn);
         assert!(queues.views().is_empty());
     }

@@ -11,6 +11,7 @@ use crate::args;
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{Result, codes};
+use crate::notice::Notice;
 
 const ALL: &str = "SELECT category, name, value FROM setting";
 const SET: &str = "INSERT INTO setting (category, name, value) VALUES ($1, $2, $3) \
@@ -95,7 +96,20 @@ impl Engine {
         tx.after_commit(move || {
             engine.values().0.write().expect("never poisoned").insert(key, value);
         });
+        tx.notify(Notice::Setting);
         Ok(())
+    }
+
+    /// Takes over what another controller has changed.
+    pub(crate) async fn reload_settings(&self) {
+        let loaded = async { Values::load(&mut self.db().read().await?).await };
+        match loaded.await {
+            Ok(values) => {
+                let fresh = values.0.into_inner().expect("never poisoned");
+                *self.values().0.write().expect("never poisoned") = fresh;
+            }
+            Err(error) => tracing::warn!(%error, "the settings were not read again"),
+        }
     }
 }
 

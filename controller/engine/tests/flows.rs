@@ -5,16 +5,21 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use engine::api::{Gate, Session};
-use engine::db::{Db, Tx};
+use engine::db::{Db, Migrations, Tx};
+use engine::engine::Setup;
 use engine::flow::{Cx, Flow, FlowView, Steps};
 use engine::inventory::Inventory;
 use engine::module::Module;
+use engine::node::Membership;
 use engine::query::Query;
 use engine::{Any, Engine, Id, Result, args, codes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
+const MIGRATIONS: Migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
 
 const GATE: Gate = |_, _| Box::pin(async { Ok(Session { uuid: Id::random(), account: Id::random() }) });
 
@@ -127,9 +132,19 @@ impl World {
     /// A controller on this world's database; a second one plays the successor of the first.
     async fn controller(&self) -> Engine {
         let url = format!("sqlite:{}", self.dir.path().join("db").display());
-        let db = Db::open(&url, &MIGRATIONS).await.unwrap();
-        let module = Module::new("probe").flow::<Probe>();
-        Engine::start(db, vec![module], GATE, "http://127.0.0.1:1/callback", ()).await.unwrap()
+        let setup = Setup {
+            db: Db::open(&url, MIGRATIONS).await.unwrap(),
+            modules: vec![Module::new("probe").flow::<Probe>()],
+            gate: GATE,
+            callback_url: "http://127.0.0.1:1/callback".into(),
+            membership: Membership {
+                heartbeat: Duration::from_secs(30),
+                lease: Duration::from_secs(90),
+                ..Membership::alone()
+            },
+            stop: CancellationToken::new(),
+        };
+        Engine::start(setup, ()).await.unwrap()
     }
 }
 

@@ -2,6 +2,19 @@
 CREATE TABLE sequence (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
 INSERT INTO sequence (name, value) VALUES ('epoch', 0), ('vm', 0);
 
+-- What controllers know each other by.
+CREATE TABLE secret (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+-- The controllers that live. A row that is gone never comes back: who is late joins under a new uuid.
+CREATE TABLE node (
+    uuid TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    home TEXT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    join_date BIGINT NOT NULL
+);
+CREATE INDEX node_home ON node (home);
+
 CREATE TABLE flow (
     uuid TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -13,8 +26,12 @@ CREATE TABLE flow (
     epoch BIGINT NOT NULL,
     direction TEXT NOT NULL CHECK (direction IN ('forward', 'undo')),
     step BIGINT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('running', 'parked', 'done', 'undone')),
+    state TEXT NOT NULL CHECK (state IN ('running', 'parked', 'done', 'undone', 'abandoned')),
     body TEXT NOT NULL,
+    -- The acts that have ended, for people.
+    log TEXT NOT NULL DEFAULT '[]',
+    -- What an operator wants of it.
+    wish TEXT CHECK (wish IN ('cancel', 'retry', 'abandon')),
     error TEXT,
     answer TEXT,
     job TEXT,
@@ -23,6 +40,7 @@ CREATE TABLE flow (
     last_op_date BIGINT NOT NULL
 );
 CREATE INDEX flow_unfinished ON flow (epoch) WHERE state IN ('running', 'parked');
+CREATE INDEX flow_ended ON flow (last_op_date) WHERE state IN ('done', 'undone', 'abandoned');
 
 -- Which live flow owns a resource, and how many have owned it.
 CREATE TABLE ownership (
@@ -37,6 +55,8 @@ CREATE TABLE job (
     account TEXT NOT NULL,
     params TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done')),
+    -- Who works on it until a flow does.
+    owner TEXT NOT NULL,
     success BOOLEAN,
     result TEXT,
     flow TEXT,
@@ -56,6 +76,7 @@ CREATE TABLE event (
     payload TEXT NOT NULL,
     create_date BIGINT NOT NULL
 );
+CREATE INDEX event_age ON event (create_date);
 
 CREATE TABLE setting (
     category TEXT NOT NULL,
@@ -466,23 +487,23 @@ CREATE VIEW host_view AS
 SELECT h.*,
     h.total_cpu AS total_cpu_capacity,
     h.total_memory AS total_memory_capacity,
-    h.total_cpu - (SELECT coalesce(sum(c.cpu), 0) FROM host_claim c WHERE c.host_uuid = h.uuid)
+    h.total_cpu - (SELECT CAST(coalesce(sum(c.cpu), 0) AS BIGINT) FROM host_claim c WHERE c.host_uuid = h.uuid)
         AS available_cpu_capacity,
-    h.total_memory - (SELECT coalesce(sum(c.memory), 0) FROM host_claim c WHERE c.host_uuid = h.uuid)
+    h.total_memory - (SELECT CAST(coalesce(sum(c.memory), 0) AS BIGINT) FROM host_claim c WHERE c.host_uuid = h.uuid)
         AS available_memory_capacity
 FROM host h;
 
 CREATE VIEW primary_storage_view AS
 SELECT p.*,
-    (SELECT coalesce(sum(h.total_capacity), 0) FROM primary_storage_host h
+    (SELECT CAST(coalesce(sum(h.total_capacity), 0) AS BIGINT) FROM primary_storage_host h
         WHERE h.primary_storage_uuid = p.uuid) AS total_capacity,
-    (SELECT coalesce(sum(h.total_capacity), 0) FROM primary_storage_host h
+    (SELECT CAST(coalesce(sum(h.total_capacity), 0) AS BIGINT) FROM primary_storage_host h
         WHERE h.primary_storage_uuid = p.uuid)
-        - (SELECT coalesce(sum(v.size), 0) FROM volume v WHERE v.primary_storage_uuid = p.uuid)
-        - (SELECT coalesce(sum(i.size), 0) FROM image_cache i WHERE i.primary_storage_uuid = p.uuid)
+        - (SELECT CAST(coalesce(sum(v.size), 0) AS BIGINT) FROM volume v WHERE v.primary_storage_uuid = p.uuid)
+        - (SELECT CAST(coalesce(sum(i.size), 0) AS BIGINT) FROM image_cache i WHERE i.primary_storage_uuid = p.uuid)
         AS available_capacity,
-    (SELECT coalesce(sum(h.total_capacity), 0) FROM primary_storage_host h
+    (SELECT CAST(coalesce(sum(h.total_capacity), 0) AS BIGINT) FROM primary_storage_host h
         WHERE h.primary_storage_uuid = p.uuid) AS total_physical_capacity,
-    (SELECT coalesce(sum(h.available_physical), 0) FROM primary_storage_host h
+    (SELECT CAST(coalesce(sum(h.available_physical), 0) AS BIGINT) FROM primary_storage_host h
         WHERE h.primary_storage_uuid = p.uuid) AS available_physical_capacity
 FROM primary_storage p;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use engine::api::Session;
 use engine::module::Module;
 use engine::setting::{AnySetting, Setting, seconds};
+use engine::sweep::{By, Sweep};
 use engine::{Engine, Id, Result, Stamp, inventory};
 use futures::future::BoxFuture;
 
@@ -54,9 +55,10 @@ pub fn module() -> Module {
         .ask::<api::LogOut>()
         .ask::<api::ValidateSession>()
         .settings(SETTINGS)
-        .sweep(engine::sweep::Sweep {
+        .sweep(Sweep {
             name: "session expiry",
             every: |_| Duration::from_secs(300),
+            by: By::One,
             pass: |engine| {
                 Box::pin(
                     async move { engine.db().write(|tx| Box::pin(store::expire(tx, Stamp::now()))).await },

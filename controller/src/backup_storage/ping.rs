@@ -1,7 +1,7 @@
 //! The backup storage ping: finds out which storages are lost or back, and how full they are.
 
 use engine::db::Tx;
-use engine::sweep::Sweep;
+use engine::sweep::{By, Sweep};
 use engine::{Engine, Result};
 use futures::StreamExt;
 use serde_json::json;
@@ -12,6 +12,7 @@ use super::{BackupStorageInventory, PING_INTERVAL, store};
 pub(super) const SWEEP: Sweep = Sweep {
     name: "backup storage ping",
     every: |engine| engine.setting(&PING_INTERVAL),
+    by: By::Each,
     pass: |engine| Box::pin(pass(engine)),
 };
 
@@ -19,7 +20,8 @@ pub(super) const SWEEP: Sweep = Sweep {
 const AT_ONCE: usize = 32;
 
 pub(super) async fn pass(engine: Engine) -> Result<()> {
-    let storages = store::pinged(&mut engine.db().read().await?).await?;
+    let mut storages = store::pinged(&mut engine.db().read().await?).await?;
+    storages.retain(|storage| engine.owns(&storage.uuid.to_string()));
     let pings = futures::stream::iter(storages).map(|storage| ping(&engine, storage));
     pings.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     Ok(())

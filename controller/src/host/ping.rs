@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use engine::inventory::find;
-use engine::sweep::Sweep;
+use engine::sweep::{By, Sweep};
 use engine::{Engine, Id, Result, codes};
 use futures::StreamExt;
 
@@ -15,6 +15,7 @@ use super::{Host, HostInventory, PING_INTERVAL, PING_TRIES, store};
 pub(super) const SWEEP: Sweep = Sweep {
     name: "host ping",
     every: |engine| engine.setting(&PING_INTERVAL),
+    by: By::Each,
     pass: |engine| Box::pin(pass(engine)),
 };
 
@@ -25,7 +26,8 @@ const AT_ONCE: usize = 100;
 static MISSED: LazyLock<Mutex<HashMap<Id<Host>, i64>>> = LazyLock::new(Mutex::default);
 
 async fn pass(engine: Engine) -> Result<()> {
-    let hosts = store::pinged(&mut engine.db().read().await?).await?;
+    let mut hosts = store::pinged(&mut engine.db().read().await?).await?;
+    hosts.retain(|host| engine.owns(&host.uuid.to_string()));
     let pings = futures::stream::iter(hosts).map(|host| ping(&engine, host));
     pings.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     Ok(())

@@ -1,6 +1,6 @@
 //! The expunge sweep: deleted images whose time is over go for good.
 
-use engine::sweep::Sweep;
+use engine::sweep::{By, Sweep};
 use engine::{Engine, Result, Stamp};
 
 use super::delete::Purge;
@@ -9,6 +9,7 @@ use super::{EXPUNGE_INTERVAL, EXPUNGE_PERIOD, store};
 pub(super) const SWEEP: Sweep = Sweep {
     name: "image expunge",
     every: |engine| engine.setting(&EXPUNGE_INTERVAL),
+    by: By::One,
     pass: |engine| Box::pin(pass(engine)),
 };
 

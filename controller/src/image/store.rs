@@ -59,7 +59,7 @@ const OVERDUE: &str = "SELECT c.image_uuid, i.name, c.uuid FROM image_backup_sto
 const PLACES: &str = "SELECT b.* FROM backup_storage b \
      JOIN image_backup_storage c ON c.backup_storage_uuid = b.uuid \
      WHERE c.image_uuid = $1 AND c.status = 'Ready' AND NOT c.leaving AND NOT b.leaving \
-     AND ($2 IS NULL OR EXISTS (SELECT 1 FROM backup_storage_zone z \
+     AND (CAST($2 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM backup_storage_zone z \
      WHERE z.backup_storage_uuid = b.uuid AND z.zone_uuid = $2)) ORDER BY b.create_date, b.uuid";
 
 /// One copy as the work on it needs it.

@@ -89,5 +89,7 @@ pub fn module() -> Module {
         .api::<api::RemoveDnsFromL3Network>()
         .flow::<change::Change>()
         .cascade(&cascade::L3NetworkKind, cascade::EDGES);
+    #[cfg(test)]
+    let module = module.flow::<tests::Serve>();
     service::add_to(address::add_to(range::add_to(module)))
 }

@@ -19,7 +19,7 @@ use crate::testing::Refused;
 
 /// What a VM's start does for its networks.
 #[derive(Debug, Serialize, Deserialize)]
-struct Serve {
+pub(super) struct Serve {
     host: Id<Host>,
     l3: Id<L3Network>,
     lease: Lease,

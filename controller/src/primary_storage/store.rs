@@ -42,9 +42,9 @@ const CACHED: &str = "INSERT INTO image_cache (image_uuid, primary_storage_uuid,
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 /// What each usable storage of a host has left; a cached image need not be fetched again.
 const CANDIDATES: &str = "SELECT p.uuid AS storage, h.total_capacity \
-     - (SELECT coalesce(sum(v.size), 0) FROM volume v \
+     - (SELECT CAST(coalesce(sum(v.size), 0) AS BIGINT) FROM volume v \
         WHERE v.primary_storage_uuid = p.uuid AND v.host_uuid = h.host_uuid) \
-     - (SELECT coalesce(sum(i.size), 0) FROM image_cache i \
+     - (SELECT CAST(coalesce(sum(i.size), 0) AS BIGINT) FROM image_cache i \
         WHERE i.primary_storage_uuid = p.uuid AND i.host_uuid = h.host_uuid) - $2 AS available, \
      EXISTS (SELECT 1 FROM image_cache i WHERE i.primary_storage_uuid = p.uuid \
         AND i.host_uuid = h.host_uuid AND i.image_uuid = $3) AS cached \

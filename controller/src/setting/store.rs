@@ -14,7 +14,7 @@ pub(super) fn rows(settings: &[AnySetting]) -> (String, Vec<Value>) {
         args.extend(args![setting.category, setting.name, setting.help, setting.default]);
     }
     let source = format!(
-        "(SELECT k.column1 AS id, k.column2 AS category, k.column3 AS name, k.column4 AS description, \
+        "(SELECT CAST(k.column1 AS BIGINT) AS id, k.column2 AS category, k.column3 AS name, k.column4 AS description, \
          k.column5 AS default_value, coalesce(s.value, k.column5) AS value FROM (VALUES {}) k \
          LEFT JOIN setting s ON s.category = k.column2 AND s.name = k.column3) c",
         lines.join(", ")

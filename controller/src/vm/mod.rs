@@ -32,7 +32,7 @@ use engine::db::Tx;
 use engine::inventory::{attach, page_uuids, present};
 use engine::module::Module;
 use engine::setting::{AnySetting, Setting, plain, seconds};
-use engine::sweep::Sweep;
+use engine::sweep::{By, Sweep};
 use engine::{Any, Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
@@ -144,6 +144,7 @@ const SETTINGS: &[AnySetting] = &[
 const EXPUNGE: Sweep = Sweep {
     name: "vm expunge",
     every: |engine| engine.setting(&EXPUNGE_INTERVAL),
+    by: By::One,
     pass: |engine| Box::pin(remove::expunge_overdue(engine)),
 };
 

@@ -47,8 +47,8 @@ const DELETE: &str = "DELETE FROM vm_instance WHERE uuid = $1";
 const COUNTS: &str = "SELECT host_uuid, count(*) FROM host_claim GROUP BY host_uuid";
 const SCOPE: &str = "SELECT h.* FROM host_view h JOIN cluster c ON c.uuid = h.cluster_uuid \
      JOIN zone z ON z.uuid = h.zone_uuid WHERE c.state = 'Enabled' AND z.state = 'Enabled' \
-     AND ($1 IS NULL OR h.zone_uuid = $1) AND ($2 IS NULL OR h.cluster_uuid = $2) \
-     AND ($3 IS NULL OR h.uuid = $3)";
+     AND (CAST($1 AS TEXT) IS NULL OR h.zone_uuid = $1) AND (CAST($2 AS TEXT) IS NULL OR h.cluster_uuid = $2) \
+     AND (CAST($3 AS TEXT) IS NULL OR h.uuid = $3)";
 const MISSING_L2: &str = "SELECT l2.name FROM l3_network l3 JOIN l2_network l2 ON l2.uuid = l3.l2_network_uuid \
      WHERE l3.uuid = $1 AND NOT EXISTS (SELECT 1 FROM l2_network_cluster c \
      WHERE c.l2_network_uuid = l2.uuid AND c.cluster_uuid = $2 AND c.state = 'Attached')";

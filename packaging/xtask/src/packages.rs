@@ -35,13 +35,13 @@ const DEMO: &[&str] = &[
 ];
 
 /// Tests boot the same cloud, and look at its pages with a browser.
-const TEST: &[&str] = &["chromium", "chromium-driver", "libxml2-utils", "systemd"];
+const TEST: &[&str] = &["chromium", "chromium-driver", "libxml2-utils", "postgresql", "systemd"];
 
 /// The programs that put packages together; tests make some too.
 const PACKAGE: &[&str] = &["dpkg-dev", "rpm"];
 
 /// The peer of some measurements is a Python program.
-const BENCH: &[&str] = &["python3", "python3-venv"];
+const BENCH: &[&str] = &["postgresql", "python3", "python3-venv"];
 
 /// Programs that may also come from elsewhere than Debian.
 const PROGRAMS: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];

@@ -35,7 +35,11 @@ struct Shared {
     callback_url: String,
     client: Client,
     waiting: Waiting,
+    permitted: Permission,
 }
+
+/// Whether a command may leave now.
+type Permission = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Why a call has no reply.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -55,6 +59,9 @@ pub enum CallError {
     /// It may have run, be running, or run later: nobody knows.
     #[error("outcome of task {task} at {agent}{path} is unknown: {last}")]
     Unknown { agent: String, path: &'static str, task: TaskId, last: String },
+    /// The caller may not act at the moment; this attempt was not sent.
+    #[error("not sent: this controller may not act now")]
+    NotPermitted,
     /// The agent does not take such a request; status 0 when it could not even be sent.
     #[error("the request was refused with HTTP status {status}: {error}")]
     Refused { status: u16, error: String },
@@ -68,7 +75,19 @@ impl Caller {
     pub fn new(callback_url: impl Into<String>) -> Self {
         let client = client(CONNECT, IDLE, IDLE_AGE).build().expect("the TLS library can be set up");
         let waiting = Waiting::default();
-        Caller(Arc::new(Shared { callback_url: callback_url.into(), client, waiting }))
+        let permitted: Permission = Box::new(|| true);
+        Caller(Arc::new(Shared { callback_url: callback_url.into(), client, waiting, permitted }))
+    }
+
+    /// Asks before every single sending whether it may be.
+    ///
+    /// # Panics
+    /// When the caller has been cloned already.
+    #[must_use]
+    pub fn only_while(mut self, permitted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let shared = Arc::get_mut(&mut self.0).expect("asked for before it is shared");
+        shared.permitted = Box::new(permitted);
+        self
     }
 
     /// Where agents are told to report.

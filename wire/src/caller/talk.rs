@@ -79,6 +79,7 @@ impl Shared {
     pub async fn exchange(&self, ask: &Ask, progress: &mut Progress) -> Result<Bytes, CallError> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
+            self.permit()?;
             match self.send(ask, None, progress).await {
                 Attempt::Answered(answer) if answer.status.is_success() => return Ok(answer.body),
                 Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
@@ -94,6 +95,7 @@ impl Shared {
     async fn deliver(&self, ask: &Ask, progress: &mut Progress) -> Result<(), CallError> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
+            self.permit()?;
             match self.send(ask, Some(ACKNOWLEDGE), progress).await {
                 Attempt::Answered(answer) if answer.status.is_success() => break,
                 Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
@@ -141,6 +143,10 @@ impl Shared {
                 Fate::Open
             }
         }
+    }
+
+    fn permit(&self) -> Result<(), CallError> {
+        if (self.permitted)() { Ok(()) } else { Err(CallError::NotPermitted) }
     }
 
     async fn send(&self, ask: &Ask, limit: Option<Duration>, progress: &mut Progress) -> Attempt {

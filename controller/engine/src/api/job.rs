@@ -1,9 +1,15 @@
 //! Jobs: calls that were acknowledged and will be done, whatever crashes.
 //!
 //! A job is in the database before its 202 leaves. It is settled in the same transaction as the work it
-//! stands for: the unit's own, or the last one of its flow. Unsettled jobs are run again at start.
+//! stands for: the unit's own, or the last one of its flow. A job has an owner until a flow does it; what a
+//! dead owner has left is run again by whom the ring names.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -13,14 +19,20 @@ use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::flow::{self, Flow, Start};
 use crate::id::{Any, Id, Stamp};
+use crate::node::{self, Era, Node};
 
-const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, web_hook, hooked, create_date) \
-     VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7) ON CONFLICT (uuid) DO NOTHING";
+const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, owner, web_hook, hooked, create_date) \
+     VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8) ON CONFLICT (uuid) DO NOTHING";
 const FOLLOW: &str = "UPDATE job SET state = 'running', flow = $2 WHERE uuid = $1 AND state = 'queued'";
-const SETTLE: &str = "UPDATE job SET state = 'done', success = $2, result = $3, end_date = $4 \
-     WHERE uuid = $1 AND state <> 'done'";
+const SETTLE: &str = "UPDATE job SET state = 'done', success = $3, result = $4, end_date = $5 \
+     WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
+const SETTLE_OF: &str = "UPDATE job SET state = 'done', success = $3, result = $4, end_date = $5 \
+     WHERE uuid = $1 AND flow = $2 AND state = 'running'";
 const RESULT: &str = "SELECT state, success, result FROM job WHERE uuid = $1";
-const QUEUED: &str = "SELECT uuid, api, account, params FROM job WHERE state = 'queued' ORDER BY create_date";
+const ABANDONED: &str = "SELECT uuid, api, account, params, owner FROM job \
+     WHERE state = 'queued' AND owner NOT IN (SELECT uuid FROM node) ORDER BY create_date";
+const CLAIM: &str = "SELECT uuid, api, account, params, owner FROM job WHERE state = 'queued' AND uuid = $1";
+const ADOPT: &str = "UPDATE job SET owner = $3 WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
 const UNHOOKED: &str = "SELECT uuid FROM job WHERE state = 'done' AND NOT hooked";
 const HOOK: &str = "SELECT web_hook, success, result FROM job WHERE uuid = $1 AND NOT hooked";
 const HOOKED: &str = "UPDATE job SET hooked = $2 WHERE uuid = $1";
@@ -34,6 +46,7 @@ const HOOK_TRIES: u32 = 15;
 /// One acknowledged call at work.
 pub struct Job {
     engine: Engine,
+    era: Arc<Era>,
     id: Id<Any>,
     api: &'static str,
     account: Id<Any>,
@@ -58,6 +71,22 @@ struct JobRow {
     api: String,
     account: Id<Any>,
     params: String,
+    owner: Id<Node>,
+}
+
+/// Jobs that this controller must not lose sight of.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// Ended without being settled, for the database was away.
+    stalled: Mutex<HashSet<Id<Any>>>,
+    /// Their web hooks are being told.
+    telling: Mutex<HashSet<Id<Any>>>,
+}
+
+impl Watched {
+    fn take_stalled(&self) -> HashSet<Id<Any>> {
+        std::mem::take(&mut *self.stalled.lock().expect("never poisoned"))
+    }
 }
 
 impl Job {
@@ -79,11 +108,14 @@ impl Job {
     where
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Value>> + Send + 'static,
     {
-        let id = self.id;
+        let (id, owner) = (self.id, self.era.id);
         let whole = self.engine.db().write(move |tx| {
             Box::pin(async move {
                 let answer = unit(tx).await?;
-                succeed(tx, id, &answer).await
+                match settle(tx, SETTLE, args![id, owner], true, &answer).await? {
+                    true => Ok(()),
+                    false => Err(codes::LOST.because(format!("job {id} is settled or another's"))),
+                }
             })
         });
         whole.await?;
@@ -99,13 +131,18 @@ impl Job {
         ended.map(|_| Settled(()))
     }
 
-    /// Runs the call `api` with `params` and sees to it that the job ends.
-    pub(super) async fn run(engine: Engine, id: Id<Any>, api: &'static str, account: Id<Any>, params: Value) {
-        let job = Job { engine: engine.clone(), id, api, account };
+    /// Begins the call `api` with `params` as this era's work, and sees to it that the job ends.
+    pub(super) fn begin(engine: &Engine, era: &Arc<Era>, id: Id<Any>, call: (&'static str, Id<Any>, Value)) {
+        let job = Job { engine: engine.clone(), era: Arc::clone(era), id, api: call.0, account: call.1 };
+        node::spawn(era, job.work(call.2));
+    }
+
+    async fn work(self, params: Value) {
+        let (engine, id, api, owner) = (self.engine.clone(), self.id, self.api, self.era.id);
         let began = std::time::Instant::now();
-        tracing::info!(job = %id, api = job.api, "job");
-        let outcome = match engine.start_job(api, params, job) {
-            Ok(work) => tokio::spawn(work).await.unwrap_or_else(|_| {
+        tracing::info!(job = %id, api, "job");
+        let outcome = match engine.start_job(api, params, self) {
+            Ok(work) => AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
                 Err(codes::INTERNAL.because(format!("{api} panicked; see the controller's log")))
             }),
             Err(error) => Err(error),
@@ -113,18 +150,28 @@ impl Job {
         engine.ends().ended(api, outcome.is_ok(), began.elapsed());
         let Err(error) = outcome else { return };
         tracing::info!(job = %id, api, %error, "job failed");
-        let written = engine.db().write(move |tx| Box::pin(async move { fail(tx, id, &error).await })).await;
-        if let Err(error) = written {
-            tracing::error!(job = %id, %error, "the job's failure could not be written; it runs again at start");
+        if [codes::LOST, codes::NO_LEASE].iter().any(|code| error.is(*code)) {
+            return;
+        }
+        let unknown = error.is(codes::DATABASE);
+        let written = async {
+            match unknown {
+                true => Err(error),
+                false => engine.db().write(move |tx| Box::pin(fail(tx, id, owner, error))).await,
+            }
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(job = %id, %error, "how the job ended is not known: it is looked at again");
+            engine.watched_jobs().stalled.lock().expect("never poisoned").insert(id);
         }
         announce(&engine, id);
     }
 }
 
 /// Enters the job; false when there is one of this id.
-pub(super) async fn enter(tx: &mut Tx, job: NewJob) -> Result<bool> {
+pub(super) async fn enter(tx: &mut Tx, job: NewJob, owner: Id<Node>) -> Result<bool> {
     let hooked = job.web_hook.is_none();
-    let row = args![job.id, job.api, job.account, &job.params, job.web_hook, hooked, Stamp::now()];
+    let row = args![job.id, job.api, job.account, &job.params, owner, job.web_hook, hooked, Stamp::now()];
     Ok(tx.exec(INSERT, row).await? == 1)
 }
 
@@ -136,20 +183,45 @@ pub(crate) async fn follow(tx: &mut Tx, job: Id<Any>, flow: Id<flow::FlowView>) 
     }
 }
 
-pub(crate) async fn succeed(tx: &mut Tx, job: Id<Any>, answer: &Value) -> Result<()> {
-    match settle(tx, job, true, answer).await? {
+/// Ends the job that `flow` does.
+pub(crate) async fn succeed_of(
+    tx: &mut Tx,
+    job: Id<Any>,
+    flow: Id<flow::FlowView>,
+    answer: &Value,
+) -> Result<()> {
+    match settle(tx, SETTLE_OF, args![job, flow], true, answer).await? {
         true => Ok(()),
         false => Err(codes::LOST.because(format!("job {job} is settled already"))),
     }
 }
 
-/// Ends the job with `error`, unless it has ended.
-pub(crate) async fn fail(tx: &mut Tx, job: Id<Any>, error: &ErrorCode) -> Result<()> {
-    settle(tx, job, false, &serde_json::json!({ "error": error })).await.map(|_| ())
+/// Ends the job that `flow` does with `error`, unless it has ended.
+pub(crate) async fn fail_of(
+    tx: &mut Tx,
+    job: Id<Any>,
+    flow: Id<flow::FlowView>,
+    error: &ErrorCode,
+) -> Result<()> {
+    let result = serde_json::json!({ "error": error });
+    settle(tx, SETTLE_OF, args![job, flow], false, &result).await.map(|_| ())
 }
 
-async fn settle(tx: &mut Tx, job: Id<Any>, success: bool, result: &Value) -> Result<bool> {
-    Ok(tx.exec(SETTLE, args![job, success, result, Stamp::now()]).await? == 1)
+/// Ends the job with `error`, unless it has ended or a flow does it.
+async fn fail(tx: &mut Tx, job: Id<Any>, owner: Id<Node>, error: ErrorCode) -> Result<()> {
+    let result = serde_json::json!({ "error": error });
+    settle(tx, SETTLE, args![job, owner], false, &result).await.map(|_| ())
+}
+
+async fn settle(
+    tx: &mut Tx,
+    sql: &'static str,
+    mut whose: Vec<crate::db::Value>,
+    success: bool,
+    result: &Value,
+) -> Result<bool> {
+    whose.extend(args![success, result, Stamp::now()]);
+    Ok(tx.exec(sql, whose).await? == 1)
 }
 
 /// What polling answers.
@@ -166,19 +238,35 @@ pub(super) async fn poll(tx: &mut Tx, job: Id<Any>) -> Result<(StatusCode, Value
     Ok((status, serde_json::from_str(result.as_deref().unwrap_or("{}"))?))
 }
 
-/// Runs again what was acknowledged before a crash and has not begun, and tells web hooks what ended.
-pub(crate) async fn resume(engine: &Engine) -> Result<()> {
+/// Runs again what dead controllers have left and this one is to do, and what a failing database has left
+/// open; tells web hooks what ended.
+pub(crate) async fn recover(engine: &Engine, era: &Arc<Era>) -> Result<()> {
     let mut tx = engine.db().read().await?;
-    for row in tx.all::<JobRow>(QUEUED, args![]).await? {
-        let Some(api) = engine.job_name(&row.api) else {
-            tracing::error!(job = %row.uuid, api = row.api, "this controller does not know this call");
-            continue;
-        };
-        let params = serde_json::from_str(&row.params)?;
-        tokio::spawn(Job::run(engine.clone(), row.uuid, api, row.account, params));
+    let mut found: Vec<JobRow> = tx.all(ABANDONED, args![]).await?;
+    found.retain(|job| engine.owns(&job.uuid.to_string()));
+    for id in engine.watched_jobs().take_stalled() {
+        found.extend(tx.opt::<JobRow>(CLAIM, args![id]).await?);
     }
-    for (job,) in tx.all::<(Id<Any>,)>(UNHOOKED, args![]).await? {
+    let unhooked = tx.all::<(Id<Any>,)>(UNHOOKED, args![]).await?;
+    drop(tx);
+    for row in found {
+        adopt(engine, era, row).await?;
+    }
+    for (job,) in unhooked.into_iter().filter(|(job,)| engine.owns(&job.to_string())) {
         announce(engine, job);
+    }
+    Ok(())
+}
+
+async fn adopt(engine: &Engine, era: &Arc<Era>, row: JobRow) -> Result<()> {
+    let Some(api) = engine.job_name(&row.api) else {
+        tracing::error!(job = %row.uuid, api = row.api, "this controller does not know this call");
+        return Ok(());
+    };
+    let change = args![row.uuid, row.owner, era.id];
+    if engine.db().write(move |tx| Box::pin(tx.exec(ADOPT, change))).await? == 1 {
+        tracing::info!(job = %row.uuid, api, "job adopted");
+        Job::begin(engine, era, row.uuid, (api, row.account, serde_json::from_str(&row.params)?));
     }
     Ok(())
 }
@@ -191,11 +279,15 @@ pub(crate) async fn expire(engine: &Engine) -> Result<()> {
 
 /// Tells the job's web hook, if it has one.
 fn announce(engine: &Engine, job: Id<Any>) {
+    if !engine.watched_jobs().telling.lock().expect("never poisoned").insert(job) {
+        return;
+    }
     let engine = engine.clone();
     tokio::spawn(async move {
         if let Err(error) = push(&engine, job).await {
             tracing::warn!(%job, %error, "the web hook was not told");
         }
+        engine.watched_jobs().telling.lock().expect("never poisoned").remove(&job);
     });
 }
 

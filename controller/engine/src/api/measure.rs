@@ -20,7 +20,12 @@ async fn scrape(State(engine): State<Engine>) -> Response {
     let mut more = String::new();
     let queues = engine.queues().views();
     gauge(&mut more, "cumulet_queues", "", queues.len());
-    gauge(&mut more, "cumulet_queue_waiting", "", queues.iter().map(|queue| queue.waiting).sum::<usize>());
+    gauge(
+        &mut more,
+        "cumulet_queue_waiting",
+        "",
+        queues.iter().map(|queue| queue.waiting.len()).sum::<usize>(),
+    );
     match flow::count(&engine).await {
         Ok(counts) => {
             more.push_str("# TYPE cumulet_flows gauge\n");

@@ -146,6 +146,7 @@ impl Place {
         let found = self.engine.authenticate(named.unwrap_or_default()).await;
         match found {
             Ok(session) => Ok(Some(session)),
+            Err(error) if error.is(codes::DATABASE) => Err(error.into()),
             Err(_) if open => Ok(None),
             Err(error) => Err(Refused(StatusCode::UNAUTHORIZED, error)),
         }
@@ -169,11 +170,13 @@ async fn accept(
         params: engine.without_secrets(api, params.clone()),
         web_hook: text("x-web-hook").map(str::to_owned),
     };
-    if !engine.db().write(move |tx| Box::pin(job::enter(tx, new))).await? {
+    let era = engine.era()?;
+    let owner = era.id;
+    if !engine.db().write(move |tx| Box::pin(job::enter(tx, new, owner))).await? {
         let error = codes::INVALID_ARGUMENT.because(format!("there is a job {id} already: poll it"));
         return Err(Refused(StatusCode::BAD_REQUEST, error));
     }
-    tokio::spawn(Job::run(engine.clone(), id, api, session.account, params));
+    Job::begin(engine, &era, id, (api, session.account, params));
     let host = text("host").unwrap_or("127.0.0.1");
     let location = format!("http://{host}/zstack/v1/api-jobs/{id}");
     Ok((StatusCode::ACCEPTED, Json(json!({ "location": location }))).into_response())

@@ -3,34 +3,72 @@
 //! Every write is a *unit*: a closure over a [`Tx`] that commits wholly or not at all. Units that wait at
 //! the same time share one transaction and one fsync (group commit), each in its own savepoint, so a
 //! failing unit disturbs no other. A unit is answered only after its commit is on disk.
+//!
+//! Units run one after another: on SQLite because there is one writer, on PostgreSQL because every group
+//! holds one advisory lock, also among several controllers (ADR 0008). What a unit has read is true until
+//! it commits.
+//!
+//! When the database fails, units end with [`codes::DATABASE`]: whether theirs was committed is then not
+//! known, and who asks must look.
+
+mod postgres;
+mod sqlite;
+mod value;
+mod writer;
 
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{Connection, FromRow};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{FromRow, Postgres, Sqlite};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::engine::{Engine, WeakEngine};
 use crate::error::{ErrorCode, Result, codes};
+use crate::notice::Notice;
 
-/// At most this many units share a transaction.
-const GROUP: usize = 128;
+pub(crate) use postgres::Heard;
+pub use value::Value;
+use writer::Writer;
+
+/// How long a connection may take to come.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
 pub struct Db {
     units: mpsc::Sender<Unit>,
-    readers: SqlitePool,
+    readers: Readers,
+    /// For units that wait for no other.
+    apart: Option<Arc<Mutex<Writer>>>,
+    opener: Opener,
     home: Home,
+}
+
+/// The tables of each kind of database; equal versions bring equal tables.
+#[derive(Clone, Copy)]
+pub struct Migrations {
+    pub sqlite: &'static Migrator,
+    pub postgres: &'static Migrator,
+}
+
+#[derive(Clone)]
+enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// How connections for writing are made.
+#[derive(Clone)]
+enum Opener {
+    Sqlite(sqlx::sqlite::SqliteConnectOptions),
+    Postgres(sqlx::postgres::PgConnectOptions),
 }
 
 /// The engine that a database belongs to, once there is one.
@@ -40,65 +78,74 @@ type Home = Arc<OnceLock<WeakEngine>>;
 pub struct Tx {
     conn: Conn,
     after: Vec<Box<dyn FnOnce() + Send>>,
+    notices: Vec<Notice>,
     home: Home,
 }
 
 enum Conn {
-    Writer(SqliteConnection),
-    Reader(PoolConnection<sqlx::Sqlite>),
-}
-
-/// What a statement is given.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    Null,
-    Text(String),
-    Int(i64),
-    Bool(bool),
+    Sqlite(SqliteConnection),
+    SqliteReader(PoolConnection<Sqlite>),
+    Postgres(PgConnection),
+    PostgresReader(PoolConnection<Postgres>),
 }
 
 /// A row type of any statement: `#[derive(sqlx::FromRow)]`.
-pub trait Row: for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
-impl<R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin> Row for R {}
+pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> Row for R {}
 
 type Verdict = Box<dyn FnOnce(Result<()>) + Send>;
 type Unit = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, (bool, Verdict)> + Send>;
 
-/// `args![uuid, name, 5]`: the values of `$1`, `$2`, …
-#[macro_export]
-macro_rules! args {
-    ($($value:expr),* $(,)?) => { vec![$($crate::db::Value::from($value)),*] };
+/// Runs `$do` with `$query`, the statement bound to its values, on the connection at hand.
+macro_rules! on_conn {
+    ($self:ident, $make:path, $sql:expr, $args:expr, $query:ident, $conn:ident => $do:expr) => {
+        match &mut $self.conn {
+            Conn::Sqlite($conn) => {
+                let $query = $make($sql, value::for_sqlite($args));
+                $do
+            }
+            Conn::SqliteReader($conn) => {
+                let ($query, $conn) = ($make($sql, value::for_sqlite($args)), &mut **$conn);
+                $do
+            }
+            Conn::Postgres($conn) => {
+                let $query = $make($sql, value::for_postgres($args));
+                $do
+            }
+            Conn::PostgresReader($conn) => {
+                let ($query, $conn) = ($make($sql, value::for_postgres($args)), &mut **$conn);
+                $do
+            }
+        }
+    };
 }
 
 impl Db {
-    /// Opens `sqlite:<path>` (made when absent) and brings its tables up to date.
-    pub async fn open(url: &str, migrator: &sqlx::migrate::Migrator) -> Result<Db> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|e| codes::INVALID_ARGUMENT.because(format!("database.url \"{url}\": {e}")))?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(std::time::Duration::from_secs(5));
-        if let Some(parent) = options.get_filename().parent().filter(|p| *p != Path::new("")) {
-            std::fs::create_dir_all(parent)
-                .map_err(|e| codes::IO.because(format!("cannot make {}: {e}", parent.display())))?;
-        }
-        let mut writer = SqliteConnection::connect_with(&options).await?;
-        migrator
-            .run(&mut writer)
-            .await
-            .map_err(|e| codes::INTERNAL.because(format!("cannot bring \"{url}\" up to date: {e}")))?;
-        let readers = SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.read_only(true));
-        let (units, queue) = mpsc::channel(4096);
+    /// Opens `sqlite:<path>` (made when absent) or `postgres://…` and brings its tables up to date.
+    pub async fn open(url: &str, migrations: Migrations) -> Result<Db> {
         let home = Home::default();
-        let tx = Tx { conn: Conn::Writer(writer), after: Vec::new(), home: Arc::clone(&home) };
-        tokio::spawn(write_units(tx, queue));
-        Ok(Db { units, readers, home })
+        let (opener, readers) = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => sqlite::open(url, migrations.sqlite).await?,
+            Some("postgres" | "postgresql") => postgres::open(url, migrations.postgres).await?,
+            _ => {
+                let details = format!("database.url \"{url}\" must begin with sqlite: or postgres://");
+                return Err(codes::INVALID_ARGUMENT.because(details));
+            }
+        };
+        let (units, queue) = mpsc::channel(4096);
+        tokio::spawn(Writer::new(opener.clone(), Arc::clone(&home)).write_units(queue));
+        let apart = matches!(opener, Opener::Postgres(_))
+            .then(|| Arc::new(Mutex::new(Writer::new(opener.clone(), Arc::clone(&home)))));
+        Ok(Db { units, readers, apart, opener, home })
     }
 
     pub(crate) fn belongs_to(&self, engine: WeakEngine) {
         let _ = self.home.set(engine);
+    }
+
+    /// Whether other controllers may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.opener, Opener::Postgres(_))
     }
 
     /// Runs `unit` in a transaction; when it fails, nothing of it is kept.
@@ -107,83 +154,81 @@ impl Db {
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let unit: Unit = Box::new(move |tx| {
-            Box::pin(async move {
-                let outcome = AssertUnwindSafe(unit(tx)).catch_unwind().await;
-                let outcome =
-                    outcome.unwrap_or_else(|_| Err(codes::INTERNAL.because("a database unit panicked")));
-                let keep = outcome.is_ok();
-                let verdict: Verdict = Box::new(move |committed| {
-                    let _ = answer.send(committed.and(outcome));
-                });
-                (keep, verdict)
-            })
-        });
-        let gone = || codes::INTERNAL.because("the metadata database does not take writes; see the log");
+        let (unit, answered) = answering(unit);
         self.units.send(unit).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Like [`Db::write`], without waiting for the units of other controllers: for a single statement that
+    /// is right in any order, such as the renewal of a lease.
+    pub(crate) async fn write_apart<T, F>(&self, unit: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let Some(apart) = &self.apart else { return self.write(unit).await };
+        let (unit, answered) = answering(unit);
+        apart.lock().await.write_group(&mut vec![unit], writer::Order::Any).await;
         answered.await.map_err(|_| gone())?
     }
 
     /// A connection for reading; each statement sees what was committed before it.
     pub async fn read(&self) -> Result<Tx> {
-        let conn = Conn::Reader(self.readers.acquire().await?);
-        Ok(Tx { conn, after: Vec::new(), home: Arc::clone(&self.home) })
+        let conn = match &self.readers {
+            Readers::Sqlite(pool) => Conn::SqliteReader(pool.acquire().await.map_err(explain)?),
+            Readers::Postgres(pool) => Conn::PostgresReader(pool.acquire().await.map_err(explain)?),
+        };
+        Ok(Tx::new(conn, Arc::clone(&self.home)))
     }
-}
 
-async fn write_units(mut tx: Tx, mut queue: mpsc::Receiver<Unit>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while queue.recv_many(&mut group, GROUP).await > 0 {
-        let mut verdicts = Vec::with_capacity(group.len());
-        let outcome = run_group(&mut tx, group.drain(..), &mut verdicts).await;
-        if outcome.is_err() {
-            let _ = tx.exec("ROLLBACK", args![]).await;
-            tx.after.clear();
-        }
-        for done in std::mem::take(&mut tx.after) {
-            done();
-        }
-        for verdict in verdicts {
-            verdict(outcome.clone());
+    /// What other controllers tell, from now on; `None` when there can be no others.
+    pub(crate) fn notices_of_others(&self) -> Option<mpsc::Receiver<Heard>> {
+        match &self.readers {
+            Readers::Sqlite(_) => None,
+            Readers::Postgres(pool) => Some(postgres::listen(pool.clone())),
         }
     }
 }
 
-async fn run_group(
-    tx: &mut Tx,
-    units: impl Iterator<Item = Unit>,
-    verdicts: &mut Vec<Verdict>,
-) -> Result<()> {
-    tx.exec("BEGIN IMMEDIATE", args![]).await?;
-    let mut failed = None;
-    for unit in units {
-        if let Err(error) = tx.exec("SAVEPOINT unit", args![]).await {
-            failed.get_or_insert(error);
-        }
-        let hooks = tx.after.len();
-        let (keep, verdict) = unit(tx).await;
-        verdicts.push(verdict);
-        if !keep {
-            tx.after.truncate(hooks);
-            if let Err(error) = tx.exec("ROLLBACK TO unit", args![]).await {
-                failed.get_or_insert(error);
-            }
-        }
-        if let Err(error) = tx.exec("RELEASE unit", args![]).await {
-            failed.get_or_insert(error);
-        }
-    }
-    match failed {
-        Some(error) => Err(error),
-        None => tx.exec("COMMIT", args![]).await.map(|_| ()),
-    }
+fn gone() -> ErrorCode {
+    codes::DATABASE.because("the metadata database does not take writes; see the log")
+}
+
+/// The unit with the way to its answer.
+fn answering<T, F>(unit: F) -> (Unit, oneshot::Receiver<Result<T>>)
+where
+    T: Send + 'static,
+    F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let unit: Unit = Box::new(move |tx| {
+        Box::pin(async move {
+            let outcome = AssertUnwindSafe(unit(tx)).catch_unwind().await;
+            let outcome =
+                outcome.unwrap_or_else(|_| Err(codes::INTERNAL.because("a database unit panicked")));
+            let keep = outcome.is_ok();
+            let verdict: Verdict = Box::new(move |committed| {
+                let _ = answer.send(committed.and(outcome));
+            });
+            (keep, verdict)
+        })
+    });
+    (unit, answered)
 }
 
 impl Tx {
+    fn new(conn: Conn, home: Home) -> Tx {
+        Tx { conn, after: Vec::new(), notices: Vec::new(), home }
+    }
+
     /// Runs `done` once the transaction is on disk; never when it is rolled back.
     pub fn after_commit(&mut self, done: impl FnOnce() + Send + 'static) {
         self.after.push(Box::new(done));
+    }
+
+    /// Tells all controllers, this one too, once the transaction is on disk.
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.notices.push(notice);
     }
 
     /// The engine whose database this is.
@@ -192,30 +237,45 @@ impl Tx {
         home.expect("units run while their engine lives")
     }
 
-    fn conn(&mut self) -> &mut SqliteConnection {
-        match &mut self.conn {
-            Conn::Writer(conn) => conn,
-            Conn::Reader(conn) => conn,
-        }
+    /// The database's clock: milliseconds since 1970. All controllers agree on it.
+    pub async fn clock(&mut self) -> Result<i64> {
+        let sql = match self.conn {
+            Conn::Sqlite(_) | Conn::SqliteReader(_) => sqlite::CLOCK,
+            Conn::Postgres(_) | Conn::PostgresReader(_) => postgres::CLOCK,
+        };
+        self.number(sql, Vec::new()).await
+    }
+
+    /// What stands around units, without values.
+    async fn bracket(&mut self, sql: &'static str) -> Result<()> {
+        let done = match &mut self.conn {
+            Conn::Sqlite(conn) => sqlx::query(sql).execute(conn).await.map(|_| ()),
+            Conn::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(|_| ()),
+            Conn::SqliteReader(_) | Conn::PostgresReader(_) => unreachable!("readers write nothing"),
+        };
+        done.map_err(explain)
     }
 
     /// The number of rows changed.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64> {
-        let done = sqlx::query_with(sql, bind(args)).execute(self.conn()).await;
-        Ok(done.map_err(explain)?.rows_affected())
+        on_conn!(self, sqlx::query_with, sql, args, query, conn => {
+            Ok(query.execute(conn).await.map_err(explain)?.rows_affected())
+        })
     }
 
     pub async fn all<R: Row>(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<R>> {
-        sqlx::query_as_with(sql, bind(args)).fetch_all(self.conn()).await.map_err(explain)
+        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => query.fetch_all(conn).await.map_err(explain))
     }
 
     pub async fn opt<R: Row>(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Option<R>> {
-        sqlx::query_as_with(sql, bind(args)).fetch_optional(self.conn()).await.map_err(explain)
+        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => {
+            query.fetch_optional(conn).await.map_err(explain)
+        })
     }
 
     /// The one row there must be.
     pub async fn one<R: Row>(&mut self, sql: &'static str, args: Vec<Value>) -> Result<R> {
-        sqlx::query_as_with(sql, bind(args)).fetch_one(self.conn()).await.map_err(explain)
+        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => query.fetch_one(conn).await.map_err(explain))
     }
 
     /// The integer that the statement yields.
@@ -232,31 +292,14 @@ impl Tx {
 
     /// Rows of a statement that was composed of declared names only ([`crate::query`]).
     pub(crate) async fn composed<R: Row>(&mut self, sql: String, args: Vec<Value>) -> Result<Vec<R>> {
-        sqlx::query_as_with(sqlx::AssertSqlSafe(sql), bind(args))
-            .fetch_all(self.conn())
-            .await
-            .map_err(explain)
+        let sql = sqlx::AssertSqlSafe(sql);
+        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => query.fetch_all(conn).await.map_err(explain))
     }
 }
 
-fn bind(args: Vec<Value>) -> SqliteArguments {
-    use sqlx::Arguments;
-    let mut bound = SqliteArguments::default();
-    for value in args {
-        let added = match value {
-            Value::Null => bound.add(None::<String>),
-            Value::Text(text) => bound.add(text),
-            Value::Int(number) => bound.add(number),
-            Value::Bool(truth) => bound.add(truth),
-        };
-        added.expect("texts, integers and truths always encode");
-    }
-    bound
-}
-
+/// What the database said of a statement, or that it said nothing.
 fn explain(error: sqlx::Error) -> ErrorCode {
-    let kind = error.as_database_error().map(sqlx::error::DatabaseError::kind);
-    match kind {
+    match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
         Some(sqlx::error::ErrorKind::UniqueViolation) => {
             codes::INVALID_ARGUMENT.because(format!("there is one already: {error}"))
         }
@@ -267,53 +310,24 @@ fn explain(error: sqlx::Error) -> ErrorCode {
     }
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Value::Text(text.to_owned())
+impl From<sqlx::Error> for ErrorCode {
+    fn from(error: sqlx::Error) -> Self {
+        let wrong = matches!(&error, sqlx::Error::Database(said) if !is_away(said.code().as_deref()));
+        let wrong = wrong || matches!(&error, sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. });
+        if wrong {
+            tracing::error!(%error, "a statement is wrong");
+            return codes::INTERNAL.because(format!("the metadata database refuses a statement: {error}"));
+        }
+        codes::DATABASE.because(format!("the metadata database failed: {error}"))
     }
 }
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Value::Text(text)
-    }
-}
-impl From<&String> for Value {
-    fn from(text: &String) -> Self {
-        Value::Text(text.clone())
-    }
-}
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Value::Int(number)
-    }
-}
-impl From<u32> for Value {
-    fn from(number: u32) -> Self {
-        Value::Int(number.into())
-    }
-}
-impl From<bool> for Value {
-    fn from(truth: bool) -> Self {
-        Value::Bool(truth)
-    }
-}
-impl From<crate::Stamp> for Value {
-    fn from(stamp: crate::Stamp) -> Self {
-        Value::Int(stamp.0)
-    }
-}
-impl<T: ?Sized> From<crate::Id<T>> for Value {
-    fn from(id: crate::Id<T>) -> Self {
-        Value::Text(id.to_string())
-    }
-}
-impl From<&serde_json::Value> for Value {
-    fn from(json: &serde_json::Value) -> Self {
-        Value::Text(json.to_string())
-    }
-}
-impl<V: Into<Value>> From<Option<V>> for Value {
-    fn from(value: Option<V>) -> Self {
-        value.map_or(Value::Null, Into::into)
-    }
+
+/// Whether a code says that the database cannot work now, rather than that the statement is wrong: of
+/// PostgreSQL connections lost, resources, shutdown, timeouts; of SQLite busy, full, I/O.
+fn is_away(code: Option<&str>) -> bool {
+    let code = code.unwrap_or_default();
+    let postgres = code.len() == 5
+        && (["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)) || code == "25P03");
+    let sqlite = code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13].contains(&(code & 0xff)));
+    if code.len() == 5 { postgres } else { sqlite }
 }

@@ -15,6 +15,7 @@ use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id, Stamp};
+use crate::node::Era;
 
 /// Where an agent is, and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Agent {
 /// One step of one flow at work.
 pub struct Cx {
     pub(super) engine: Engine,
+    pub(super) era: Arc<Era>,
     pub(super) flow: Id<FlowView>,
     pub(super) step: &'static str,
     pub(super) direction: &'static str,
@@ -87,8 +89,7 @@ impl Cx {
 
     /// "Stale" is not a failure: prove ownership again and go on, or stop with [`codes::LOST`].
     async fn renew(&self) -> Result<()> {
-        let guard =
-            Guard { flow: self.flow, node: self.engine.node(), epoch: self.epoch.load(Ordering::SeqCst) };
+        let guard = Guard { flow: self.flow, node: self.era.id, epoch: self.epoch.load(Ordering::SeqCst) };
         let fresh = self.engine.db().write(move |tx| Box::pin(guard.renew(tx))).await?;
         self.epoch.store(fresh, Ordering::SeqCst);
         Ok(())
@@ -99,6 +100,7 @@ impl Cx {
 pub(crate) fn explain(agent: &Agent, path: &str, error: CallError) -> ErrorCode {
     let code = match &error {
         CallError::Failed(_) => codes::OPERATION,
+        CallError::NotPermitted => codes::NO_LEASE,
         CallError::Refused { .. } => codes::HTTP,
         CallError::Expired(_) | CallError::Unknown { .. } => codes::TIMEOUT,
         _ => codes::IO,

@@ -8,11 +8,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::store::{FORWARD, FlowRow, Guard, UNDO};
-use super::{Cx, Flow, Step, Steps, Work};
+use tokio::sync::Notify;
+
+use super::log::Log;
+use super::store::{self, FORWARD, FlowRow, Guard, UNDO};
+use super::{Alive, Cx, Flow, FlowView, LOOK_AGAIN, Step, Steps, Work, wish};
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
+use crate::id::{Id, Stamp};
+use crate::node::Era;
 use crate::queue::Turn;
 
 /// A parked flow is tried again after 1 s, 2 s, 4 s, … at most this.
@@ -20,10 +25,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 struct Driver<F: Flow> {
     engine: Engine,
+    era: Arc<Era>,
     row: FlowRow,
     epoch: Arc<AtomicI64>,
     flow: F,
     steps: Arc<Steps<F>>,
+    log: Log,
+    wishes: Arc<Notify>,
     /// Given up when the flow is parked: who comes then is refused with the reason, rather than kept waiting.
     turn: Option<Turn>,
 }
@@ -34,17 +42,21 @@ enum Moved {
     Ended,
 }
 
-pub(super) async fn drive<F: Flow>(engine: Engine, row: FlowRow, turn: Turn) {
+pub(super) async fn drive<F: Flow>(engine: Engine, era: Arc<Era>, row: FlowRow, turn: Turn) {
     let id = row.uuid;
-    let _alive = engine.waiters().alive(id);
+    let alive = engine.waiters().alive(id);
     let ended = match understood::<F>(&row) {
-        Ok(flow) => Driver::new(engine.clone(), row, flow, turn).run().await,
+        Ok(flow) => Driver::new(engine.clone(), era, row, flow, turn, &alive).run().await,
         Err(error) => Err(error),
     };
+    drop(alive);
     match ended {
         Ok(()) => {}
         Err(error) if error.is(codes::LOST) => tracing::warn!(flow = %id, "another controller owns it"),
-        Err(error) => tracing::error!(flow = %id, %error, "the flow stands still until it is adopted again"),
+        Err(error) => {
+            tracing::error!(flow = %id, %error, "the flow stands still until it is adopted again");
+            engine.waiters().stalled(id);
+        }
     }
     engine.waiters().tell(id);
 }
@@ -60,9 +72,18 @@ fn understood<F: Flow>(row: &FlowRow) -> Result<F> {
 }
 
 impl<F: Flow> Driver<F> {
-    fn new(engine: Engine, row: FlowRow, flow: F, turn: Turn) -> Self {
-        let epoch = Arc::new(AtomicI64::new(row.epoch));
-        Driver { engine, row, epoch, flow, steps: Arc::new(F::steps()), turn: Some(turn) }
+    fn new(engine: Engine, era: Arc<Era>, row: FlowRow, flow: F, turn: Turn, alive: &Alive) -> Self {
+        Driver {
+            engine,
+            era,
+            epoch: Arc::new(AtomicI64::new(row.epoch)),
+            log: Log::read(&row.log),
+            row,
+            flow,
+            steps: Arc::new(F::steps()),
+            wishes: Arc::clone(&alive.wishes),
+            turn: Some(turn),
+        }
     }
 
     async fn run(mut self) -> Result<()> {
@@ -78,7 +99,7 @@ impl<F: Flow> Driver<F> {
     }
 
     fn guard(&self) -> Guard {
-        Guard { flow: self.row.uuid, node: self.engine.node(), epoch: self.epoch.load(Ordering::SeqCst) }
+        Guard { flow: self.row.uuid, node: self.era.id, epoch: self.epoch.load(Ordering::SeqCst) }
     }
 
     fn step(&self) -> Option<(usize, &Step<F>)> {
@@ -93,7 +114,6 @@ impl<F: Flow> Driver<F> {
         };
         match self.advance(next).await {
             Ok(moved) => Ok(moved),
-            Err(error) if error.is(codes::LOST) => Err(error),
             Err(error) => self.turn(error).await,
         }
     }
@@ -106,16 +126,26 @@ impl<F: Flow> Driver<F> {
             return Ok(index);
         };
         let cx = self.cx(name, FORWARD, *limit);
-        guarded(run(&mut self.flow, &cx)).await?;
-        Ok(index + 1)
+        let began = Stamp::now();
+        let cancelled = cancelled(self.engine.clone(), self.row.uuid, Arc::clone(&self.wishes));
+        let outcome = tokio::select! {
+            biased;
+            outcome = guarded(run(&mut self.flow, &cx)) => outcome,
+            error = cancelled => Err(error),
+        };
+        self.log.step(index, FORWARD, began, outcome.as_ref().err());
+        outcome.map(|()| index + 1)
     }
 
     /// Runs the record steps from `from` on and saves where the flow stands then, in one transaction.
     async fn advance(&mut self, from: usize) -> Result<Moved> {
         let (guard, row, steps) = (self.guard(), self.row.clone(), Arc::clone(&self.steps));
-        let flow = self.copy()?;
-        let (at, flow) =
-            self.engine.db().write(move |tx| Box::pin(record_on(tx, guard, row, steps, flow, from))).await?;
+        let (flow, log) = (self.copy()?, self.log.written());
+        let (at, flow) = self
+            .engine
+            .db()
+            .write(move |tx| Box::pin(record_on(tx, guard, row, steps, flow, log, from)))
+            .await?;
         self.flow = flow;
         self.arrive(at)
     }
@@ -133,7 +163,7 @@ impl<F: Flow> Driver<F> {
 
     /// Turns back under a new epoch: the step that failed is undone first, for it may have half happened.
     async fn turn(&mut self, error: ErrorCode) -> Result<Moved> {
-        if error.is(codes::LOST) {
+        if stands_still(&error) {
             return Err(error);
         }
         let step = self.step().map_or("end", |(_, step)| step.name);
@@ -166,16 +196,19 @@ impl<F: Flow> Driver<F> {
             return Ok(());
         };
         let cx = self.cx(name, UNDO, *limit);
-        guarded(undo(&mut self.flow, &cx)).await
+        let began = Stamp::now();
+        let outcome = guarded(undo(&mut self.flow, &cx)).await;
+        self.log.step(index, UNDO, began, outcome.as_ref().err());
+        outcome
     }
 
     async fn retreat(&mut self, from: usize) -> Result<Moved> {
         let (guard, row, steps) = (self.guard(), self.row.clone(), Arc::clone(&self.steps));
-        let flow = self.copy()?;
+        let (flow, log) = (self.copy()?, self.log.written());
         let (at, flow) = self
             .engine
             .db()
-            .write(move |tx| Box::pin(record_back(tx, guard, row, steps, flow, from)))
+            .write(move |tx| Box::pin(record_back(tx, guard, row, steps, flow, log, from)))
             .await?;
         self.flow = flow;
         self.arrive(at)
@@ -183,7 +216,7 @@ impl<F: Flow> Driver<F> {
 
     /// An undo failed: visible with its reason, tried again after a while.
     async fn park(&mut self, error: ErrorCode) -> Result<Moved> {
-        if error.is(codes::LOST) {
+        if stands_still(&error) {
             return Err(error);
         }
         let step = self.step().map_or("end", |(_, step)| step.name);
@@ -193,27 +226,51 @@ impl<F: Flow> Driver<F> {
             Some(first) => parked(&first, step, &error),
             None => error,
         };
-        let (guard, job) = (self.guard(), self.row.job);
+        let (guard, job, log) = (self.guard(), self.row.job, self.log.written());
         let written = self.engine.db().write(move |tx| {
             Box::pin(async move {
-                guard.park(tx, &told).await?;
+                guard.park(tx, &told, log).await?;
                 match job {
-                    Some(job) => crate::api::job::fail(tx, job, &told).await,
+                    Some(job) => crate::api::job::fail_of(tx, job, guard.flow, &told).await,
                     None => Ok(()),
                 }
             })
         });
         written.await?;
         self.turn = None;
-        self.engine.waiters().tell(self.row.uuid);
         self.row.attempts += 1;
-        tokio::time::sleep(pause(self.row.attempts)).await;
-        Ok(Moved::On)
+        self.rest(pause(self.row.attempts)).await
+    }
+
+    /// Waits until an undo is to be tried again: for a while, or until an operator says what to do.
+    async fn rest(&mut self, pause: Duration) -> Result<Moved> {
+        let timed = tokio::time::timeout(pause, wish(&self.engine, self.row.uuid, &self.wishes));
+        match timed.await.ok().as_deref() {
+            Some(wish::ABANDON) => self.abandon().await,
+            Some(_) => {
+                let guard = self.guard();
+                self.engine.db().write(move |tx| Box::pin(guard.granted(tx))).await?;
+                Ok(Moved::On)
+            }
+            None => Ok(Moved::On),
+        }
+    }
+
+    /// Ends it where it stands; what is left behind was named to the operator.
+    async fn abandon(&mut self) -> Result<Moved> {
+        tracing::warn!(flow = %self.row.uuid, title = self.row.title, "abandoned by an operator");
+        let (guard, resource, body) = (self.guard(), self.row.resource, serde_json::to_string(&self.flow)?);
+        let log = self.log.written();
+        let written = self.engine.db().write(move |tx| {
+            Box::pin(async move { guard.end(tx, resource, "abandoned", (body, log), None).await })
+        });
+        written.await.map(|()| Moved::Ended)
     }
 
     fn cx(&self, step: &'static str, direction: &'static str, limit: Duration) -> Cx {
         Cx {
             engine: self.engine.clone(),
+            era: Arc::clone(&self.era),
             flow: self.row.uuid,
             step,
             direction,
@@ -222,6 +279,30 @@ impl<F: Flow> Driver<F> {
             generation: self.row.generation,
             epoch: Arc::clone(&self.epoch),
             limit,
+        }
+    }
+}
+
+/// Errors that say nothing of the step: the flow goes on where its row says, once it is adopted again.
+fn stands_still(error: &ErrorCode) -> bool {
+    [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is(*code))
+}
+
+/// Ends when an operator has cancelled the flow.
+async fn cancelled(engine: Engine, flow: Id<FlowView>, wishes: Arc<Notify>) -> ErrorCode {
+    while wish(&engine, flow, &wishes).await != wish::CANCEL {}
+    codes::CANCELLED.because("the operation was cancelled")
+}
+
+/// What an operator wants of the flow, as soon as there is something.
+async fn wish(engine: &Engine, flow: Id<FlowView>, wishes: &Notify) -> String {
+    loop {
+        let _ = tokio::time::timeout(LOOK_AGAIN, wishes.notified()).await;
+        let row = async { store::find(&mut engine.db().read().await?, flow).await };
+        match row.await {
+            Ok(Some(FlowRow { wish: Some(wish), .. })) => return wish,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%flow, %error, "whether there is a wish is not known"),
         }
     }
 }
@@ -255,6 +336,7 @@ async fn record_on<F: Flow>(
     row: FlowRow,
     steps: Arc<Steps<F>>,
     mut flow: F,
+    log: String,
     from: usize,
 ) -> Result<Stand<F>> {
     let mut at = from;
@@ -264,13 +346,13 @@ async fn record_on<F: Flow>(
     }
     let body = serde_json::to_string(&flow)?;
     if at < steps.list.len() {
-        guard.save(tx, i64::try_from(at).unwrap_or(i64::MAX), body).await?;
+        guard.save(tx, i64::try_from(at).unwrap_or(i64::MAX), (body, log)).await?;
         return Ok((Some(at), flow));
     }
     let answer = flow.answer(tx).await?;
-    guard.end(tx, row.resource, "done", body, Some(&answer)).await?;
+    guard.end(tx, row.resource, "done", (body, log), Some(&answer)).await?;
     if let Some(job) = row.job {
-        crate::api::job::succeed(tx, job, &answer).await?;
+        crate::api::job::succeed_of(tx, job, row.uuid, &answer).await?;
     }
     Ok((None, flow))
 }
@@ -283,6 +365,7 @@ async fn record_back<F: Flow>(
     row: FlowRow,
     steps: Arc<Steps<F>>,
     mut flow: F,
+    log: String,
     from: usize,
 ) -> Result<Stand<F>> {
     let mut at = from;
@@ -296,16 +379,16 @@ async fn record_back<F: Flow>(
             }
             Work::Act { .. } => {
                 let body = serde_json::to_string(&flow)?;
-                guard.save(tx, i64::try_from(at).unwrap_or(i64::MAX), body).await?;
+                guard.save(tx, i64::try_from(at).unwrap_or(i64::MAX), (body, log)).await?;
                 return Ok((Some(at), flow));
             }
         }
     }
     let body = serde_json::to_string(&flow)?;
-    guard.end(tx, row.resource, "undone", body, None).await?;
+    guard.end(tx, row.resource, "undone", (body, log), None).await?;
     if let Some(job) = row.job {
         let error: ErrorCode = serde_json::from_str(row.error.as_deref().unwrap_or("null"))?;
-        crate::api::job::fail(tx, job, &error).await?;
+        crate::api::job::fail_of(tx, job, row.uuid, &error).await?;
     }
     Ok((None, flow))
 }

@@ -13,7 +13,7 @@
 //!   Undo ─────────────────────▶ undone
 //!     │ ▲
 //!     ▼ │ backoff, or an operator's retry
-//!   parked (visible, with its reason)
+//!   parked (visible, with its reason) ──▶ abandoned, by an operator: what is left behind is named
 //! ```
 //!
 //! Invariants: a step is in the row before its first command leaves; every write of a flow is conditional
@@ -22,31 +22,40 @@
 
 mod cx;
 mod drive;
+mod log;
 pub(crate) mod store;
+mod waiters;
+mod wish;
 
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 pub(crate) use cx::explain;
 pub use cx::{Agent, Cx};
+use store::{Begun, Claim, FlowRow};
 pub use store::{FlowView, OwnedBy};
+pub(crate) use waiters::{Alive, Waiters};
+use wish::{AbandonFlow, CancelFlow, RetryFlow};
 
+use crate::bus::Begin;
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{Result, codes};
 use crate::id::{Any, Id};
+use crate::module::Module;
+use crate::node::{self, Era};
 use crate::queue::Turn;
 
 /// How long an act may take before its outcome counts as unknown, unless the step says otherwise.
 pub const ACT_LIMIT: Duration = Duration::from_secs(600);
+/// Who waits for a flow looks at its row so often, should no notice come.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A workflow. Its fields are its memory: they are saved with every step.
 pub trait Flow: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -166,14 +175,27 @@ impl<F: Flow> Steps<F> {
     }
 }
 
+/// What operators see of flows and can do with them.
+pub fn module() -> Module {
+    Module::new("flow")
+        .query::<FlowView>("QueryFlow", "/flows")
+        .api::<CancelFlow>()
+        .api::<RetryFlow>()
+        .api::<AbandonFlow>()
+}
+
 /// A type of flow as the engine keeps it.
 pub struct FlowType {
     pub name: &'static str,
     pub version: i64,
     /// Step names in order, for the wiring's print and for operators.
     pub steps: Vec<&'static str>,
-    pub(crate) adopt: Box<dyn Fn(Engine, store::FlowRow, Turn) -> BoxFuture<'static, ()> + Send + Sync>,
+    pub(crate) begin: BeginFn,
+    pub(crate) drive: DriveFn,
 }
+
+type BeginFn = Box<dyn Fn(Engine, Begin) -> BoxFuture<'static, Result<Begun>> + Send + Sync>;
+type DriveFn = Box<dyn Fn(Engine, Arc<Era>, FlowRow, Turn) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl FlowType {
     pub fn of<F: Flow>() -> Self {
@@ -181,46 +203,8 @@ impl FlowType {
             name: F::NAME,
             version: F::VERSION,
             steps: F::steps().list.iter().map(|step| step.name).collect(),
-            adopt: Box::new(|engine, row, turn| Box::pin(drive::drive::<F>(engine, row, turn))),
-        }
-    }
-}
-
-/// Which flows this controller drives, and who waits for their end.
-#[derive(Default)]
-pub(crate) struct Waiters {
-    told: Mutex<HashMap<Id<FlowView>, Vec<oneshot::Sender<()>>>>,
-    driven: Mutex<HashSet<Id<FlowView>>>,
-}
-
-/// A flow is driven as long as this lives.
-pub(crate) struct Alive<'w>(&'w Waiters, Id<FlowView>);
-
-impl Drop for Alive<'_> {
-    fn drop(&mut self) {
-        self.0.driven.lock().expect("never poisoned").remove(&self.1);
-    }
-}
-
-impl Waiters {
-    fn alive(&self, flow: Id<FlowView>) -> Alive<'_> {
-        self.driven.lock().expect("never poisoned").insert(flow);
-        Alive(self, flow)
-    }
-
-    fn drives(&self, flow: Id<FlowView>) -> bool {
-        self.driven.lock().expect("never poisoned").contains(&flow)
-    }
-
-    fn wait(&self, flow: Id<FlowView>) -> oneshot::Receiver<()> {
-        let (told, wait) = oneshot::channel();
-        self.told.lock().expect("never poisoned").entry(flow).or_default().push(told);
-        wait
-    }
-
-    fn tell(&self, flow: Id<FlowView>) {
-        for told in self.told.lock().expect("never poisoned").remove(&flow).unwrap_or_default() {
-            let _ = told.send(());
+            begin: Box::new(|engine, message| Box::pin(store_new::<F>(engine, message))),
+            drive: Box::new(|engine, era, row, turn| Box::pin(drive::drive::<F>(engine, era, row, turn))),
         }
     }
 }
@@ -231,59 +215,148 @@ pub(crate) struct Start {
     pub job: Option<Id<Any>>,
 }
 
-/// Starts `flow` once its resource is free and waits for its end.
+/// A controller whom nobody reaches, though the ring still names it, is not waited for any longer.
+const UNREACHED: Duration = Duration::from_secs(3);
+
+/// Has `flow` begun by the owner of its resource, once that is free, and waits for its end.
 pub(crate) async fn run<F: Flow>(engine: &Engine, flow: F, start: Start) -> Result<Value> {
-    let id = start.id;
-    if store::find(&mut engine.db().read().await?, id).await?.is_none() {
-        let turn = engine.queues().enter(&flow.resource().to_string(), 1, &flow.title()).await;
-        let node = engine.node();
-        let begun =
-            engine.db().write(move |tx| Box::pin(async move { store::begin(tx, flow, start, node).await }));
-        if let Some(row) = begun.await? {
-            tokio::spawn(drive::drive::<F>(engine.clone(), row, turn));
+    let message = Begin {
+        name: F::NAME.to_owned(),
+        id: start.id,
+        job: start.job,
+        resource: flow.resource(),
+        title: flow.title(),
+        body: serde_json::to_value(&flow)?,
+    };
+    begin_somewhere(engine, message).await?;
+    ended(engine, start.id).await
+}
+
+async fn begin_somewhere(engine: &Engine, message: Begin) -> Result<()> {
+    let (key, began) = (message.resource.to_string(), Instant::now());
+    let mut changes = engine.eras().changes();
+    loop {
+        let (ring, here) = (engine.eras().ring(), engine.era()?.id);
+        let owner = ring.owner(&key).filter(|member| member.id != here);
+        let Some(owner) = owner.filter(|_| began.elapsed() < UNREACHED) else {
+            return begin_here(engine, message).await;
+        };
+        let answer = tokio::select! {
+            answer = engine.bus().begin(owner, &message) => answer,
+            _ = changes.changed() => continue,
+        };
+        match answer {
+            Ok(begun) => return begun,
+            Err(unreachable) => tracing::warn!(flow = %message.id, reason = unreachable.0, "not begun yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Begins the flow in this controller, unless it has begun: once its resource is free here and no flow of
+/// another controller works on it.
+pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<()> {
+    if store::find(&mut engine.db().read().await?, message.id).await?.is_some() {
+        return Ok(());
+    }
+    let flow_type = engine.flow_type(&message.name).ok_or_else(|| {
+        codes::UNKNOWN_MESSAGE.because(format!("this controller does not know the flow {}", message.name))
+    })?;
+    let turn = engine.queues().enter(&message.resource.to_string(), 1, &message.title).await;
+    loop {
+        let era = engine.era()?;
+        match (flow_type.begin)(engine.clone(), message.clone()).await? {
+            Begun::Now(row) => {
+                node::spawn(&era, (flow_type.drive)(engine.clone(), Arc::clone(&era), *row, turn));
+                return Ok(());
+            }
+            Begun::Before => return Ok(()),
+            Begun::Busy(owner) if owner.state == "running" => {
+                let _ended = ended(engine, owner.flow).await;
+            }
+            Begun::Busy(owner) => return Err(owner.refuses()),
         }
     }
-    ended(engine, id).await
+}
+
+async fn store_new<F: Flow>(engine: Engine, message: Begin) -> Result<Begun> {
+    let flow: F = serde_json::from_value(message.body)?;
+    let (era, start) = (engine.era()?, Start { id: message.id, job: message.job });
+    let begun =
+        engine.db().write(move |tx| Box::pin(async move { store::begin(tx, flow, start, era.id).await }));
+    begun.await
 }
 
 /// Waits until the flow has ended or was parked, and tells how.
 pub(crate) async fn ended(engine: &Engine, id: Id<FlowView>) -> Result<Value> {
     loop {
         let told = engine.waiters().wait(id);
-        let row = store::find(&mut engine.db().read().await?, id).await?;
-        let row = row.ok_or_else(|| codes::INTERNAL.because(format!("there is no flow {id}")))?;
-        if let Some(outcome) = row.outcome()? {
-            return outcome;
+        let row = async { store::find(&mut engine.db().read().await?, id).await };
+        match row.await {
+            Ok(Some(row)) => {
+                if let Some(outcome) = row.outcome()? {
+                    return outcome;
+                }
+            }
+            Ok(None) => return Err(codes::INTERNAL.because(format!("there is no flow {id}"))),
+            Err(error) => tracing::warn!(flow = %id, %error, "waiting on"),
         }
-        let _ = told.await;
+        let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
     }
 }
 
 /// How many flows are at work, and how many are parked.
-pub(crate) async fn count(engine: &Engine) -> Result<[(&'static str, usize); 2]> {
-    let rows = store::unfinished(&mut engine.db().read().await?).await?;
-    let parked = rows.iter().filter(|row| row.state == "parked").count();
-    Ok([("running", rows.len() - parked), ("parked", parked)])
+pub(crate) async fn count(engine: &Engine) -> Result<[(&'static str, i64); 2]> {
+    let mut tx = engine.db().read().await?;
+    Ok([
+        ("running", store::count(&mut tx, "running").await?),
+        ("parked", store::count(&mut tx, "parked").await?),
+    ])
 }
 
-/// Takes over every unfinished flow that nobody drives: at start all of them, later those that a failing
-/// database left standing. One flow that cannot be taken over does not stop the rest.
-pub(crate) async fn adopt_all(engine: &Engine) -> Result<usize> {
-    let mut rows = store::unfinished(&mut engine.db().read().await?).await?;
-    rows.retain(|row| !engine.waiters().drives(row.uuid));
-    let count = rows.len();
-    for row in rows {
-        let Some(flow_type) = engine.flow_type(&row.name) else {
-            tracing::error!(flow = %row.uuid, name = row.name, "this controller does not know this flow; left as it is");
+/// Takes over every unfinished flow that nobody drives: those that dead controllers have left to us, and
+/// our own that a failing database has left standing.
+pub(crate) async fn recover(engine: &Engine, era: &Arc<Era>) -> Result<()> {
+    let mut tx = engine.db().read().await?;
+    let mut found = store::abandoned(&mut tx).await?;
+    found.retain(|flow| engine.owns(&flow.resource.to_string()));
+    for id in engine.waiters().take_stalled() {
+        found.extend(store::claim_of(&mut tx, id).await?);
+    }
+    drop(tx);
+    found.retain(|flow| !engine.waiters().drives(flow.uuid));
+    for claim in found {
+        let Some(flow_type) = engine.flow_type(&claim.name) else {
+            tracing::error!(flow = %claim.uuid, name = claim.name, "this controller does not know this flow; left as it is");
             continue;
         };
-        let turn = engine.queues().enter(&row.resource.to_string(), 1, &row.title).await;
-        let (node, id) = (engine.node(), row.uuid);
-        let adopted = engine.db().write(move |tx| Box::pin(store::adopt(tx, id, node))).await?;
-        if let Some(row) = adopted {
-            tracing::info!(flow = %row.uuid, name = row.name, step = row.step, "adopted");
-            tokio::spawn((flow_type.adopt)(engine.clone(), row, turn));
-        }
+        let alive = engine.waiters().alive(claim.uuid);
+        let work = adopt(engine.clone(), Arc::clone(era), flow_type.name, claim, alive);
+        node::spawn(era, work);
     }
-    Ok(count)
+    Ok(())
+}
+
+async fn adopt(engine: Engine, era: Arc<Era>, name: &'static str, claim: Claim, alive: Alive) {
+    let turn = engine.queues().enter(&claim.resource.to_string(), 1, &claim.title).await;
+    let (node, uuid) = (era.id, claim.uuid);
+    let adopted = engine.db().write(move |tx| Box::pin(async move { store::adopt(tx, &claim, node).await }));
+    match (adopted.await, engine.flow_type(name)) {
+        (Ok(Some(row)), Some(flow_type)) => {
+            tracing::info!(flow = %row.uuid, name = row.name, step = row.step, "adopted");
+            drop(alive);
+            (flow_type.drive)(engine.clone(), era, row, turn).await;
+        }
+        (Err(error), _) => {
+            tracing::warn!(flow = %uuid, %error, "not adopted yet");
+            engine.waiters().stalled(uuid);
+        }
+        _ => {}
+    }
+}
+
+/// Forgets flows that ended longer ago than `kept`.
+pub(crate) async fn expire(engine: &Engine, kept: Duration) -> Result<()> {
+    let limit = crate::id::Stamp::now().minus(kept);
+    engine.db().write(move |tx| Box::pin(store::expire(tx, limit))).await
 }

@@ -9,6 +9,7 @@ use crate::db::Tx;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id, Stamp};
 use crate::node::{self, Node};
+use crate::notice::Notice;
 
 /// One line of the journal.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -28,6 +29,28 @@ pub(crate) struct FlowRow {
     pub answer: Option<String>,
     pub job: Option<Id<Any>>,
     pub attempts: i64,
+    /// What an operator wants of it.
+    pub wish: Option<String>,
+    pub log: String,
+}
+
+/// An unfinished flow as it was when it was found to be nobody's.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Claim {
+    pub uuid: Id<FlowView>,
+    pub name: String,
+    pub title: String,
+    pub resource: Id<Any>,
+    owner: Id<Node>,
+    epoch: i64,
+}
+
+/// What became of a flow that was to begin.
+pub(crate) enum Begun {
+    Now(Box<FlowRow>),
+    /// It had begun before.
+    Before,
+    Busy(OwnedBy),
 }
 
 crate::inventory! {
@@ -46,6 +69,7 @@ crate::inventory! {
         error: Option<String>,
         job: Option<Id<Any>>,
         attempts: i64,
+        log: String,
         create_date: Stamp,
         last_op_date: Stamp,
     } fill
@@ -57,6 +81,10 @@ impl FlowView {
         let engine = tx.engine();
         for flow in page {
             let known = flow.get("name").and_then(Value::as_str).and_then(|name| engine.flow_type(name));
+            if let Some(Value::String(log)) = flow.get("log") {
+                let log = super::log::Log::read(log).view(known.map_or(&[], |known| &known.steps));
+                flow.insert("log".into(), log);
+            }
             let step = flow.get("step").and_then(Value::as_u64).and_then(|step| usize::try_from(step).ok());
             if let Some(name) = known.zip(step).and_then(|(known, step)| known.steps.get(step)) {
                 flow.insert("stepName".into(), (*name).into());
@@ -79,9 +107,13 @@ pub(crate) const FORWARD: &str = "forward";
 pub(crate) const UNDO: &str = "undo";
 
 const ROW: &str = "SELECT uuid, name, version, title, resource, generation, epoch, direction, step, state, \
-     body, error, answer, job, attempts FROM flow WHERE uuid = $1";
-const UNFINISHED: &str = "SELECT uuid, name, version, title, resource, generation, epoch, direction, step, \
-     state, body, error, answer, job, attempts FROM flow WHERE state IN ('running', 'parked') ORDER BY epoch";
+     body, error, answer, job, attempts, wish, log FROM flow WHERE uuid = $1";
+const ABANDONED: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
+     WHERE state IN ('running', 'parked') AND owner NOT IN (SELECT uuid FROM node) ORDER BY epoch";
+const CLAIM: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
+     WHERE state IN ('running', 'parked') AND uuid = $1";
+const COUNT: &str = "SELECT count(*) FROM flow WHERE state IN ('running', 'parked') AND state = $1";
+const EXPIRE: &str = "DELETE FROM flow WHERE state IN ('done', 'undone', 'abandoned') AND last_op_date < $1";
 const OWN: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1, 1, $2) \
      ON CONFLICT (resource) DO UPDATE SET generation = ownership.generation + 1, flow = excluded.flow \
      WHERE ownership.flow IS NULL RETURNING generation";
@@ -91,16 +123,21 @@ const DISOWN: &str = "UPDATE ownership SET flow = NULL WHERE resource = $1 AND f
 const INSERT: &str = "INSERT INTO flow (uuid, name, version, title, resource, generation, owner, epoch, \
      direction, step, state, body, job, attempts, create_date, last_op_date) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'forward', 0, 'running', $9, $10, 0, $11, $11)";
-const ADOPT: &str = "UPDATE flow SET owner = $2, epoch = $3, last_op_date = $4 \
-     WHERE uuid = $1 AND state IN ('running', 'parked')";
-const SAVE: &str = "UPDATE flow SET step = $4, body = $5, state = 'running', attempts = 0, last_op_date = $6 \
+const ADOPT: &str = "UPDATE flow SET owner = $4, epoch = $5, last_op_date = $6 \
+     WHERE uuid = $1 AND owner = $2 AND epoch = $3 AND state IN ('running', 'parked')";
+const WISH: &str = "UPDATE flow SET wish = $2 WHERE uuid = $1 AND state = $3 AND direction = $4";
+const GRANTED: &str = "UPDATE flow SET wish = NULL WHERE uuid = $1 AND owner = $2 AND epoch = $3";
+const SAVE: &str = "UPDATE flow SET step = $4, body = $5, log = $6, state = 'running', attempts = 0, \
+     last_op_date = $7 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
-const TURN: &str = "UPDATE flow SET direction = 'undo', epoch = $4, error = $5, last_op_date = $6 \
+const TURN: &str = "UPDATE flow SET direction = 'undo', epoch = $4, error = $5, wish = NULL, \
+     last_op_date = $6 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
-const PARK: &str = "UPDATE flow SET state = 'parked', error = $4, attempts = attempts + 1, last_op_date = $5 \
+const PARK: &str = "UPDATE flow SET state = 'parked', error = $4, log = $5, attempts = attempts + 1, \
+     last_op_date = $6 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 const RENEW: &str = "UPDATE flow SET epoch = $4 WHERE uuid = $1 AND owner = $2 AND epoch = $3";
-const END: &str = "UPDATE flow SET state = $4, body = $5, answer = $6, last_op_date = $7 \
+const END: &str = "UPDATE flow SET state = $4, body = $5, log = $6, answer = $7, last_op_date = $8 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 
 impl FlowRow {
@@ -123,8 +160,33 @@ pub(crate) async fn find(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<FlowRow
     tx.opt(ROW, args![id]).await
 }
 
-pub(crate) async fn unfinished(tx: &mut Tx) -> Result<Vec<FlowRow>> {
-    tx.all(UNFINISHED, args![]).await
+/// Unfinished flows whose owner is dead.
+pub(crate) async fn abandoned(tx: &mut Tx) -> Result<Vec<Claim>> {
+    tx.all(ABANDONED, args![]).await
+}
+
+pub(crate) async fn claim_of(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<Claim>> {
+    tx.opt(CLAIM, args![id]).await
+}
+
+pub(crate) async fn count(tx: &mut Tx, state: &str) -> Result<i64> {
+    tx.number(COUNT, args![state]).await
+}
+
+pub(crate) async fn expire(tx: &mut Tx, limit: Stamp) -> Result<()> {
+    tx.exec(EXPIRE, args![limit]).await.map(|_| ())
+}
+
+/// Writes down what an operator wants of a flow that is in this state and direction; false when it is not.
+pub(crate) async fn wish(
+    tx: &mut Tx,
+    id: Id<FlowView>,
+    wish: &str,
+    (state, direction): (&str, &str),
+) -> Result<bool> {
+    let written = tx.exec(WISH, args![id, wish, state, direction]).await?;
+    tx.notify(Notice::Wish(id));
+    Ok(written == 1)
 }
 
 /// Which live flow owns `resource`.
@@ -132,19 +194,15 @@ pub(crate) async fn owner(tx: &mut Tx, resource: Id<Any>) -> Result<Option<Owned
     tx.opt(OWNER, args![resource]).await
 }
 
-/// Enters the flow as the owner of its resource; `None` when it was entered before.
-pub(crate) async fn begin<F: Flow>(
-    tx: &mut Tx,
-    flow: F,
-    start: Start,
-    node: Id<Node>,
-) -> Result<Option<FlowRow>> {
+/// Enters the flow as the owner of its resource.
+pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<Node>) -> Result<Begun> {
     if find(tx, start.id).await?.is_some() {
-        return Ok(None);
+        return Ok(Begun::Before);
     }
     let resource = flow.resource();
     let Some((generation,)) = tx.opt::<(i64,)>(OWN, args![resource, start.id]).await? else {
-        return Err(busy(owner(tx, resource).await?));
+        let owner = owner(tx, resource).await?;
+        return owner.map(Begun::Busy).ok_or_else(|| codes::BUSY.because("the resource is being worked on"));
     };
     let (epoch, now) = (node::next_epoch(tx).await?, Stamp::now());
     let body = serde_json::to_string(&flow)?;
@@ -165,20 +223,25 @@ pub(crate) async fn begin<F: Flow>(
     if let Some(job) = start.job {
         crate::api::job::follow(tx, job, start.id).await?;
     }
-    find(tx, start.id).await
+    let row = find(tx, start.id).await?;
+    row.map(|row| Begun::Now(Box::new(row))).ok_or_else(|| codes::INTERNAL.because("the flow vanished"))
 }
 
-fn busy(owner: Option<OwnedBy>) -> ErrorCode {
-    let Some(owner) = owner else { return codes::BUSY.because("the resource is being worked on") };
-    let state = if owner.state == "parked" { "is parked, an operator must look at it" } else { "is at work" };
-    codes::BUSY.because(format!("the operation \"{}\" (flow {}) {state}", owner.title, owner.flow))
+impl OwnedBy {
+    /// Why nothing else can be done with the resource.
+    pub(crate) fn refuses(&self) -> ErrorCode {
+        let state =
+            if self.state == "parked" { "is parked, an operator must look at it" } else { "is at work" };
+        codes::BUSY.because(format!("the operation \"{}\" (flow {}) {state}", self.title, self.flow))
+    }
 }
 
-/// Takes an unfinished flow over under a new epoch; `None` when it has ended meanwhile.
-pub(crate) async fn adopt(tx: &mut Tx, id: Id<FlowView>, node: Id<Node>) -> Result<Option<FlowRow>> {
+/// Takes an unfinished flow over under a new epoch; `None` when it has ended or was taken meanwhile.
+pub(crate) async fn adopt(tx: &mut Tx, claim: &Claim, node: Id<Node>) -> Result<Option<FlowRow>> {
     let epoch = node::next_epoch(tx).await?;
-    let taken = tx.exec(ADOPT, args![id, node, epoch, Stamp::now()]).await?;
-    if taken == 1 { find(tx, id).await } else { Ok(None) }
+    let change = args![claim.uuid, claim.owner, claim.epoch, node, epoch, Stamp::now()];
+    let taken = tx.exec(ADOPT, change).await?;
+    if taken == 1 { find(tx, claim.uuid).await } else { Ok(None) }
 }
 
 /// Who writes: a write of a flow that is no longer one's own fails with [`codes::LOST`].
@@ -199,8 +262,9 @@ impl Guard {
         }
     }
 
-    pub(crate) async fn save(self, tx: &mut Tx, step: i64, body: String) -> Result<()> {
-        self.change(tx, SAVE, args![step, body, Stamp::now()]).await
+    /// `memory` is the flow's body and its log.
+    pub(crate) async fn save(self, tx: &mut Tx, step: i64, memory: (String, String)) -> Result<()> {
+        self.change(tx, SAVE, args![step, memory.0, memory.1, Stamp::now()]).await
     }
 
     /// Turns back, under a new epoch, which it returns.
@@ -210,8 +274,14 @@ impl Guard {
         Ok(epoch)
     }
 
-    pub(crate) async fn park(self, tx: &mut Tx, error: &ErrorCode) -> Result<()> {
-        self.change(tx, PARK, args![serde_json::to_string(error)?, Stamp::now()]).await
+    pub(crate) async fn park(self, tx: &mut Tx, error: &ErrorCode, log: String) -> Result<()> {
+        tx.notify(Notice::Flow(self.flow));
+        self.change(tx, PARK, args![serde_json::to_string(error)?, log, Stamp::now()]).await
+    }
+
+    /// The operator's wish was granted.
+    pub(crate) async fn granted(self, tx: &mut Tx) -> Result<()> {
+        self.change(tx, GRANTED, args![]).await
     }
 
     /// Proves ownership again and takes a new epoch, after a command was refused as stale.
@@ -221,17 +291,18 @@ impl Guard {
         Ok(epoch)
     }
 
-    /// Ends the flow: `done` with its answer, or `undone`. Its resource is free again.
+    /// Ends the flow: `done` with its answer, `undone`, or `abandoned`. Its resource is free again.
     pub(crate) async fn end(
         self,
         tx: &mut Tx,
         resource: Id<Any>,
         state: &str,
-        body: String,
+        memory: (String, String),
         answer: Option<&Value>,
     ) -> Result<()> {
-        self.change(tx, END, args![state, body, answer, Stamp::now()]).await?;
+        self.change(tx, END, args![state, memory.0, memory.1, answer, Stamp::now()]).await?;
         tx.exec(DISOWN, args![resource, self.flow]).await?;
+        tx.notify(Notice::Flow(self.flow));
         Ok(())
     }
 }
