@@ -264,6 +264,13 @@ impl Ledger {
         raised
     }
 
+    /// Whether a task other than `asking` acts at this moment under an epoch below `epoch`.
+    pub fn acts_below(&self, epoch: u64, asking: &TaskId) -> bool {
+        let below = |entry: &Entry| entry.fence.as_deref().is_some_and(|fence| fence.epoch < epoch);
+        let acts = |entry: &Entry| entry.acts && matches!(entry.state, State::Running) && below(entry);
+        self.tasks.iter().any(|(id, entry)| acts(entry) && id != asking)
+    }
+
     /// Forgets what need not be remembered any longer.
     pub fn forget(&mut self, now: u64) {
         let (loose, glances) = (&mut self.loose, &mut self.glances);
