@@ -33,13 +33,14 @@ impl<S> Cx<S> {
         &self.state
     }
 
-    /// From now on refuses every epoch below `epoch`, whatever the resource. Durable when it returns.
+    /// From now on refuses every epoch below `epoch`, whatever the resource. When it returns, that is durable
+    /// and nothing that had begun below it acts any more, except the asking task itself.
     ///
     /// # Errors
     /// When the journal cannot be written, or the context is [detached](Cx::detached).
     pub async fn raise_floor(&self, epoch: u64) -> Result<(), Fault> {
         let Some(runner) = &self.runner else { return Err(Fault::new("no journal: the call is detached")) };
-        Ok(runner.raise_floor(epoch).await?)
+        Ok(runner.raise_floor(epoch, &self.task.id).await?)
     }
 }
 

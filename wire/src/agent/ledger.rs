@@ -27,7 +27,7 @@ const GLANCE_AGE: Duration = Duration::from_secs(60);
 const LONG_PAST: Duration = Duration::from_secs(24 * 3600);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Ledger {
     pub(super) tasks: HashMap<TaskId, Entry>,
     pub(super) resources: HashMap<Box<str>, Seen>,
@@ -41,12 +41,14 @@ pub struct Ledger {
 }
 
 /// What was seen of a resource.
+#[derive(Clone)]
 pub struct Seen {
     pub generation: u64,
     pub epoch: u64,
-    tasks: Vec<TaskId>,
+    pub(super) tasks: Vec<TaskId>,
 }
 
+#[derive(Clone)]
 pub struct Entry {
     pub path: Arc<str>,
     pub callback: Option<Arc<str>>,
@@ -62,11 +64,13 @@ pub struct Entry {
     pub unfinished: Option<Box<Unfinished>>,
 }
 
+#[derive(Clone)]
 pub struct Unfinished {
     pub body: Box<str>,
     pub boot: Arc<str>,
 }
 
+#[derive(Clone)]
 pub enum State {
     Accepting,
     Queued,
@@ -254,11 +258,17 @@ impl Ledger {
         let raised = epoch > self.floor;
         if raised {
             self.floor = epoch;
-            let gone: Vec<_> = self.resources.values().flat_map(|s| s.tasks.clone()).collect();
-            gone.iter().for_each(|id| self.forget_superseded(id));
+            // Their tasks stay: a flow that outlives the host's absence sends them again under a later epoch.
             self.resources.retain(|_, seen| seen.epoch >= epoch || !seen.tasks.is_empty());
         }
         raised
+    }
+
+    /// Whether a task other than `asking` acts at this moment under an epoch below `epoch`.
+    pub fn acts_below(&self, epoch: u64, asking: &TaskId) -> bool {
+        let below = |entry: &Entry| entry.fence.as_deref().is_some_and(|fence| fence.epoch < epoch);
+        let acts = |entry: &Entry| entry.acts && matches!(entry.state, State::Running) && below(entry);
+        self.tasks.iter().any(|(id, entry)| acts(entry) && id != asking)
     }
 
     /// Forgets what need not be remembered any longer.
@@ -298,7 +308,7 @@ impl Ledger {
         let Some(fence) = entry.fence.as_deref().filter(|_| entry.is_reported()) else { return };
         let seen = self.resources.get(&*fence.resource);
         let superseded = seen.is_some_and(|s| s.epoch > fence.epoch && s.generation != fence.generation);
-        if superseded || fence.epoch < self.floor {
+        if superseded {
             self.remove(id);
         }
     }

@@ -89,12 +89,23 @@ fn a_fenced_task_goes_when_its_deadline_is_long_past() {
 #[test]
 fn the_floor_replaces_the_highest_epochs_below_it() {
     let mut ledger = Ledger::default();
-    finish(&mut ledger, "a", Some(&fence(1, 5)), 0);
+    let brief = Fence { deadline: Some(0), ..fence(1, 5) };
+    finish(&mut ledger, "a", Some(&brief), 0);
     begin(&mut ledger, "running", Some(&Fence { resource: "vm2".into(), ..fence(1, 5) }), 0);
+    ledger.forget(2 * DAY);
     assert!(ledger.raise_floor(6) && !ledger.raise_floor(6) && !ledger.raise_floor(2));
     assert_eq!(ledger.tasks.keys().collect::<Vec<_>>(), [&id("running")]);
     assert_eq!(ledger.resources.len(), 1);
     assert!(ledger.stale(&fence(9, 5)).is_some() && ledger.stale(&fence(1, 6)).is_none());
+}
+
+#[test]
+fn a_task_below_the_floor_is_known_to_a_flow_that_goes_on_under_a_later_epoch() {
+    let mut ledger = Ledger::default();
+    finish(&mut ledger, "a", Some(&fence(1, 5)), 0);
+    ledger.raise_floor(6);
+    assert!(matches!(ledger.judge(&id("a"), Some(&fence(1, 5)), 0, false), Verdict::Refuse(_)));
+    assert_eq!(ledger.judge(&id("a"), Some(&fence(1, 7)), 0, false), Verdict::Attach);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod http;
 mod journal;
 mod ledger;
 mod machine;
+#[cfg(feature = "model")]
+pub mod memory;
 mod record;
 mod replay;
 mod report;

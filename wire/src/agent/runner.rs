@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,6 +43,8 @@ pub struct Runner {
     again: bool,
     metrics: Metrics,
     ends: Ends,
+    /// Some task has ended.
+    ended: Notify,
     pub lives: TaskTracker,
     /// Nothing new is begun any more; what runs may end.
     pub stopping: CancellationToken,
@@ -89,6 +91,7 @@ impl Runner {
             reporter,
             boot_id,
             again,
+            ended: Notify::new(),
             lives: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }
@@ -163,14 +166,23 @@ impl Runner {
         running.await.unwrap_or_else(|_| Ended::failed(Fault::new("the agent is shutting down")))
     }
 
-    pub async fn raise_floor(&self, epoch: u64) -> Result<(), NotDurable> {
+    /// Refuses every epoch below `epoch`, and waits until nothing acts under one any more: what had begun
+    /// before does not look at its token again.
+    pub async fn raise_floor(&self, epoch: u64, asking: &TaskId) -> Result<(), NotDurable> {
         let durable = {
             let mut ledger = self.ledger();
             ledger.raise_floor(epoch);
             // Written even when it is not news: the record that raised it may have been refused.
             self.journal.append(&Record::Floor { epoch })
         };
-        durable.wait().await
+        durable.wait().await?;
+        loop {
+            let ended = self.ended.notified();
+            if !self.ledger().acts_below(epoch, asking) {
+                return Ok(());
+            }
+            self.stopping.run_until_cancelled(ended).await.ok_or(NotDurable::Closed)?;
+        }
     }
 
     /// Goes on where the agent ended before: runs what was accepted, reports what was not heard.
@@ -323,7 +335,9 @@ impl Runner {
         if acts {
             self.journal_outcome(id, &body, refused).await?;
         }
-        Some(self.ledger().done(id, body, refused, now()))
+        let round = self.ledger().done(id, body, refused, now());
+        self.ended.notify_waiters();
+        Some(round)
     }
 
     /// Tries for as long as it takes: until then nobody hears of the outcome.

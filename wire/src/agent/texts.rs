@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// A peer that never repeats itself must not make this grow.
 const MOST: usize = 256;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Texts(HashSet<Arc<str>>);
 
 impl Texts {

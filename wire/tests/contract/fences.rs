@@ -162,6 +162,30 @@ async fn the_floor_refuses_everything_below_it_also_after_a_crash() {
 }
 
 #[tokio::test]
+async fn the_floor_waits_for_what_runs_below_it() {
+    let (node, controller) = (Node::start().await, Controller::start().await);
+    let receiver = Receiver::start(&[]).await;
+    node.world.close_gate();
+    for (begun, epoch, resource) in [(1, 3, "vm1"), (2, 10, "vm2")] {
+        let token = fence(resource, 1, epoch);
+        assert_ok(&send_act(&node.url(), &TaskId::random(), Some(&token), &receiver.url, resource).await);
+        node.world.wait_begun(begun).await;
+    }
+    let floor = Floor { number: 10, ..Floor::default() };
+    let (url, task) = (node.url(), TaskId::random());
+    let mut raised = std::pin::pin!(controller.caller.call(&url, &task, None, soon(), &floor));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut raised).await;
+    assert!(early.is_err(), "{early:?} while {:?} act", node.world.begun());
+    let late = controller.fenced(&url, &fence("vm3", 1, 9), "late").await;
+    assert!(matches!(late, Err(CallError::Stale(_))), "{late:?}");
+    node.world.let_through(1);
+    raised.await.unwrap();
+    assert_eq!(node.world.ended(), ["vm1"]);
+    node.world.open_gate();
+    receiver.wait_reports(2).await;
+}
+
+#[tokio::test]
 async fn calls_that_only_look_are_fenced_but_raise_nothing() {
     let (node, controller) = (Node::start().await, Controller::start().await);
     let look = Look { word: "look".into(), number: 0 };
