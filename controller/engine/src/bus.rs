@@ -114,7 +114,7 @@ async fn queues(State(engine): State<Engine>) -> Json<Vec<View>> {
 
 async fn begin(State(engine): State<Engine>, Json(message): Json<Begin>) -> Response {
     match flow::begin_here(&engine, message).await {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(_) => StatusCode::OK.into_response(),
         Err(error) if passing(&error) => (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response(),
         Err(error) => (StatusCode::CONFLICT, Json(error)).into_response(),
     }

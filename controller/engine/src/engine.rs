@@ -140,7 +140,7 @@ impl Engine {
             db,
         }));
         engine.db().belongs_to(engine.weak());
-        engine.listeners().begin(&engine).await?;
+        engine.listeners().begin(&engine);
         engine.hear_others();
         node::beat(&engine, membership).await?;
         tracing::info!(node = %engine.era()?.id, "engine started");

@@ -55,7 +55,9 @@ impl Default for Listeners {
 
 impl Listeners {
     pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
-        self.told.subscribe()
+        let listening = self.told.subscribe();
+        self.wake();
+        listening
     }
 
     pub(crate) fn wake(&self) {
@@ -63,14 +65,13 @@ impl Listeners {
     }
 
     /// From now on what comes into the outbox is told.
-    pub(crate) async fn begin(&self, engine: &Engine) -> Result<()> {
-        let last = engine.db().read().await?.number(LAST, args![]).await?;
-        tokio::spawn(pass_on(engine.weak(), last));
-        Ok(())
+    pub(crate) fn begin(&self, engine: &Engine) {
+        tokio::spawn(pass_on(engine.weak()));
     }
 }
 
-async fn pass_on(weak: WeakEngine, mut last: i64) {
+async fn pass_on(weak: WeakEngine) {
+    let mut last = None;
     loop {
         let Some(engine) = weak.upgrade() else { return };
         match tell_since(&engine, last).await {
@@ -83,17 +84,19 @@ async fn pass_on(weak: WeakEngine, mut last: i64) {
     }
 }
 
-/// Tells what is new; nobody listens, nothing is read.
-async fn tell_since(engine: &Engine, mut last: i64) -> Result<i64> {
+/// Tells what came behind `last`, and what is the last now. While nobody listens nothing is read; who begins
+/// to listen hears what comes from then on.
+async fn tell_since(engine: &Engine, last: Option<i64>) -> Result<Option<i64>> {
     let told = &engine.listeners().told;
-    let mut tx = engine.db().read().await?;
     if told.receiver_count() == 0 {
-        return tx.number(LAST, args![]).await;
+        return Ok(None);
     }
+    let mut tx = engine.db().read().await?;
+    let Some(mut last) = last else { return tx.number(LAST, args![]).await.map(Some) };
     loop {
         let rows: Vec<Row> = tx.all(SINCE, args![last]).await?;
         if rows.is_empty() {
-            return Ok(last);
+            return Ok(Some(last));
         }
         for Row { seq, name, resource, payload } in rows {
             last = seq;

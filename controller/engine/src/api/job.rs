@@ -29,9 +29,10 @@ const SETTLE: &str = "UPDATE job SET state = 'done', success = $3, result = $4, 
 const SETTLE_OF: &str = "UPDATE job SET state = 'done', success = $3, result = $4, end_date = $5 \
      WHERE uuid = $1 AND flow = $2 AND state = 'running'";
 const RESULT: &str = "SELECT state, success, result FROM job WHERE uuid = $1";
-const ABANDONED: &str = "SELECT uuid, api, account, params, owner FROM job \
+const ABANDONED: &str = "SELECT uuid, api, account, params, owner, web_hook FROM job \
      WHERE state = 'queued' AND owner NOT IN (SELECT uuid FROM node) ORDER BY create_date";
-const CLAIM: &str = "SELECT uuid, api, account, params, owner FROM job WHERE state = 'queued' AND uuid = $1";
+const CLAIM: &str = "SELECT uuid, api, account, params, owner, web_hook FROM job \
+     WHERE state = 'queued' AND uuid = $1";
 const ADOPT: &str = "UPDATE job SET owner = $3 WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
 const UNHOOKED: &str = "SELECT uuid FROM job WHERE state = 'done' AND NOT hooked";
 const HOOK: &str = "SELECT web_hook, success, result FROM job WHERE uuid = $1 AND NOT hooked";
@@ -50,6 +51,8 @@ pub struct Job {
     id: Id<Any>,
     api: &'static str,
     account: Id<Any>,
+    /// Somebody wants to be told of its end.
+    hooked: bool,
 }
 
 /// Proof that a job was settled or will be by its flow.
@@ -72,6 +75,7 @@ struct JobRow {
     account: Id<Any>,
     params: String,
     owner: Id<Node>,
+    web_hook: Option<String>,
 }
 
 /// Jobs that this controller must not lose sight of.
@@ -119,7 +123,9 @@ impl Job {
             })
         });
         whole.await?;
-        announce(&self.engine, id);
+        if self.hooked {
+            announce(&self.engine, id);
+        }
         Ok(Settled(()))
     }
 
@@ -127,18 +133,36 @@ impl Job {
     pub async fn flow<F: Flow>(self, flow: F) -> Result<Settled> {
         let id = Id::derived(&[&self.id.to_string(), "flow"]);
         let ended = flow::run(&self.engine, flow, Start { id, job: Some(self.id) }).await;
-        announce(&self.engine, self.id);
+        if self.hooked {
+            announce(&self.engine, self.id);
+        }
         ended.map(|_| Settled(()))
     }
 
-    /// Begins the call `api` with `params` as this era's work, and sees to it that the job ends.
-    pub(super) fn begin(engine: &Engine, era: &Arc<Era>, id: Id<Any>, call: (&'static str, Id<Any>, Value)) {
-        let job = Job { engine: engine.clone(), era: Arc::clone(era), id, api: call.0, account: call.1 };
-        node::spawn(era, job.work(call.2));
+    /// One that does the call `api` for `account`, as this era's work.
+    pub(super) fn new(
+        engine: &Engine,
+        era: &Arc<Era>,
+        id: Id<Any>,
+        (api, account): (&'static str, Id<Any>),
+    ) -> Job {
+        Job { engine: engine.clone(), era: Arc::clone(era), id, api, account, hooked: false }
+    }
+
+    /// Somebody wants to be told of its end.
+    pub(super) fn hooked(self, hooked: bool) -> Job {
+        Job { hooked, ..self }
+    }
+
+    /// Does it with `params`, in the background, and sees to it that it ends.
+    pub(super) fn begin(self, params: Value) {
+        let era = Arc::clone(&self.era);
+        node::spawn(&era, self.work(params));
     }
 
     async fn work(self, params: Value) {
-        let (engine, id, api, owner) = (self.engine.clone(), self.id, self.api, self.era.id);
+        let (engine, id, api, owner, hooked) =
+            (self.engine.clone(), self.id, self.api, self.era.id, self.hooked);
         let began = std::time::Instant::now();
         tracing::info!(job = %id, api, "job");
         let outcome = match engine.start_job(api, params, self) {
@@ -164,7 +188,9 @@ impl Job {
             tracing::warn!(job = %id, %error, "how the job ended is not known: it is looked at again");
             engine.watched_jobs().stalled.lock().expect("never poisoned").insert(id);
         }
-        announce(&engine, id);
+        if hooked {
+            announce(&engine, id);
+        }
     }
 }
 
@@ -266,7 +292,8 @@ async fn adopt(engine: &Engine, era: &Arc<Era>, row: JobRow) -> Result<()> {
     let change = args![row.uuid, row.owner, era.id];
     if engine.db().write(move |tx| Box::pin(tx.exec(ADOPT, change))).await? == 1 {
         tracing::info!(job = %row.uuid, api, "job adopted");
-        Job::begin(engine, era, row.uuid, (api, row.account, serde_json::from_str(&row.params)?));
+        let job = Job::new(engine, era, row.uuid, (api, row.account)).hooked(row.web_hook.is_some());
+        job.begin(serde_json::from_str(&row.params)?);
     }
     Ok(())
 }

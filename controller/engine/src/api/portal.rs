@@ -171,12 +171,12 @@ async fn accept(
         web_hook: text("x-web-hook").map(str::to_owned),
     };
     let era = engine.era()?;
-    let owner = era.id;
+    let (owner, hooked) = (era.id, new.web_hook.is_some());
     if !engine.db().write(move |tx| Box::pin(job::enter(tx, new, owner))).await? {
         let error = codes::INVALID_ARGUMENT.because(format!("there is a job {id} already: poll it"));
         return Err(Refused(StatusCode::BAD_REQUEST, error));
     }
-    Job::begin(engine, &era, id, (api, session.account, params));
+    Job::new(engine, &era, id, (api, session.account)).hooked(hooked).begin(params);
     let host = text("host").unwrap_or("127.0.0.1");
     let location = format!("http://{host}/zstack/v1/api-jobs/{id}");
     Ok((StatusCode::ACCEPTED, Json(json!({ "location": location }))).into_response())

@@ -298,10 +298,10 @@ async fn cancelled(engine: Engine, flow: Id<FlowView>, wishes: Arc<Notify>) -> E
 async fn wish(engine: &Engine, flow: Id<FlowView>, wishes: &Notify) -> String {
     loop {
         let _ = tokio::time::timeout(LOOK_AGAIN, wishes.notified()).await;
-        let row = async { store::find(&mut engine.db().read().await?, flow).await };
-        match row.await {
-            Ok(Some(FlowRow { wish: Some(wish), .. })) => return wish,
-            Ok(_) => {}
+        let wished = async { store::wished(&mut engine.db().read().await?, flow).await };
+        match wished.await {
+            Ok(Some(wish)) => return wish,
+            Ok(None) => {}
             Err(error) => tracing::debug!(%flow, %error, "whether there is a wish is not known"),
         }
     }

@@ -228,11 +228,21 @@ pub(crate) async fn run<F: Flow>(engine: &Engine, flow: F, start: Start) -> Resu
         title: flow.title(),
         body: serde_json::to_value(&flow)?,
     };
-    begin_somewhere(engine, message).await?;
+    let told = engine.waiters().wait(start.id);
+    if begin_somewhere(engine, message).await? == Began::Now {
+        let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
+    }
     ended(engine, start.id).await
 }
 
-async fn begin_somewhere(engine: &Engine, message: Begin) -> Result<()> {
+/// Whether a flow began just now, as far as this controller knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Began {
+    Now,
+    Perhaps,
+}
+
+async fn begin_somewhere(engine: &Engine, message: Begin) -> Result<Began> {
     let (key, began) = (message.resource.to_string(), Instant::now());
     let mut changes = engine.eras().changes();
     loop {
@@ -246,7 +256,7 @@ async fn begin_somewhere(engine: &Engine, message: Begin) -> Result<()> {
             _ = changes.changed() => continue,
         };
         match answer {
-            Ok(begun) => return begun,
+            Ok(begun) => return begun.map(|()| Began::Perhaps),
             Err(unreachable) => tracing::warn!(flow = %message.id, reason = unreachable.0, "not begun yet"),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -255,10 +265,7 @@ async fn begin_somewhere(engine: &Engine, message: Begin) -> Result<()> {
 
 /// Begins the flow in this controller, unless it has begun: once its resource is free here and no flow of
 /// another controller works on it.
-pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<()> {
-    if store::find(&mut engine.db().read().await?, message.id).await?.is_some() {
-        return Ok(());
-    }
+pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began> {
     let flow_type = engine.flow_type(&message.name).ok_or_else(|| {
         codes::UNKNOWN_MESSAGE.because(format!("this controller does not know the flow {}", message.name))
     })?;
@@ -268,9 +275,9 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<()> {
         match (flow_type.begin)(engine.clone(), message.clone()).await? {
             Begun::Now(row) => {
                 node::spawn(&era, (flow_type.drive)(engine.clone(), Arc::clone(&era), *row, turn));
-                return Ok(());
+                return Ok(Began::Now);
             }
-            Begun::Before => return Ok(()),
+            Begun::Before => return Ok(Began::Perhaps),
             Begun::Busy(owner) if owner.state == "running" => {
                 let _ended = ended(engine, owner.flow).await;
             }
@@ -291,10 +298,10 @@ async fn store_new<F: Flow>(engine: Engine, message: Begin) -> Result<Begun> {
 pub(crate) async fn ended(engine: &Engine, id: Id<FlowView>) -> Result<Value> {
     loop {
         let told = engine.waiters().wait(id);
-        let row = async { store::find(&mut engine.db().read().await?, id).await };
-        match row.await {
-            Ok(Some(row)) => {
-                if let Some(outcome) = row.outcome()? {
+        let end = async { store::end(&mut engine.db().read().await?, id).await };
+        match end.await {
+            Ok(Some(end)) => {
+                if let Some(outcome) = end.outcome()? {
                     return outcome;
                 }
             }

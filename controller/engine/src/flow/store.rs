@@ -23,14 +23,10 @@ pub(crate) struct FlowRow {
     pub epoch: i64,
     pub direction: String,
     pub step: i64,
-    pub state: String,
     pub body: String,
     pub error: Option<String>,
-    pub answer: Option<String>,
     pub job: Option<Id<Any>>,
     pub attempts: i64,
-    /// What an operator wants of it.
-    pub wish: Option<String>,
     pub log: String,
 }
 
@@ -106,8 +102,10 @@ pub struct OwnedBy {
 pub(crate) const FORWARD: &str = "forward";
 pub(crate) const UNDO: &str = "undo";
 
-const ROW: &str = "SELECT uuid, name, version, title, resource, generation, epoch, direction, step, state, \
-     body, error, answer, job, attempts, wish, log FROM flow WHERE uuid = $1";
+const ROW: &str = "SELECT uuid, name, version, title, resource, generation, epoch, direction, step, \
+     body, error, job, attempts, log FROM flow WHERE uuid = $1";
+const ENDED: &str = "SELECT state, error, answer FROM flow WHERE uuid = $1";
+const KNOWN: &str = "SELECT count(*) FROM flow WHERE uuid = $1";
 const ABANDONED: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
      WHERE state IN ('running', 'parked') AND owner NOT IN (SELECT uuid FROM node) ORDER BY epoch";
 const CLAIM: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
@@ -125,6 +123,7 @@ const INSERT: &str = "INSERT INTO flow (uuid, name, version, title, resource, ge
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'forward', 0, 'running', $9, $10, 0, $11, $11)";
 const ADOPT: &str = "UPDATE flow SET owner = $4, epoch = $5, last_op_date = $6 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3 AND state IN ('running', 'parked')";
+const WISHED: &str = "SELECT wish FROM flow WHERE uuid = $1";
 const WISH: &str = "UPDATE flow SET wish = $2 WHERE uuid = $1 AND state = $3 AND direction = $4";
 const GRANTED: &str = "UPDATE flow SET wish = NULL WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 const SAVE: &str = "UPDATE flow SET step = $4, body = $5, log = $6, state = 'running', attempts = 0, \
@@ -140,7 +139,15 @@ const RENEW: &str = "UPDATE flow SET epoch = $4 WHERE uuid = $1 AND owner = $2 A
 const END: &str = "UPDATE flow SET state = $4, body = $5, log = $6, answer = $7, last_op_date = $8 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 
-impl FlowRow {
+/// How a flow stands, for those who wait for its end.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct End {
+    state: String,
+    error: Option<String>,
+    answer: Option<String>,
+}
+
+impl End {
     /// How it ended; `None` while it lives. A parked flow has failed as far as those who wait can tell.
     pub(crate) fn outcome(&self) -> Result<Option<Result<Value>>> {
         let failure = || self.failure().map(|error| Some(Err(error)));
@@ -154,6 +161,10 @@ impl FlowRow {
     fn failure(&self) -> Result<ErrorCode> {
         Ok(serde_json::from_str(self.error.as_deref().unwrap_or("null"))?)
     }
+}
+
+pub(crate) async fn end(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<End>> {
+    tx.opt(ENDED, args![id]).await
 }
 
 pub(crate) async fn find(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<FlowRow>> {
@@ -177,6 +188,11 @@ pub(crate) async fn expire(tx: &mut Tx, limit: Stamp) -> Result<()> {
     tx.exec(EXPIRE, args![limit]).await.map(|_| ())
 }
 
+/// What an operator wants of the flow.
+pub(crate) async fn wished(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<String>> {
+    Ok(tx.opt::<(Option<String>,)>(WISHED, args![id]).await?.and_then(|row| row.0))
+}
+
 /// Writes down what an operator wants of a flow that is in this state and direction; false when it is not.
 pub(crate) async fn wish(
     tx: &mut Tx,
@@ -196,7 +212,7 @@ pub(crate) async fn owner(tx: &mut Tx, resource: Id<Any>) -> Result<Option<Owned
 
 /// Enters the flow as the owner of its resource.
 pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<Node>) -> Result<Begun> {
-    if find(tx, start.id).await?.is_some() {
+    if tx.number(KNOWN, args![start.id]).await? > 0 {
         return Ok(Begun::Before);
     }
     let resource = flow.resource();
@@ -204,27 +220,34 @@ pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<
         let owner = owner(tx, resource).await?;
         return owner.map(Begun::Busy).ok_or_else(|| codes::BUSY.because("the resource is being worked on"));
     };
-    let (epoch, now) = (node::next_epoch(tx).await?, Stamp::now());
-    let body = serde_json::to_string(&flow)?;
-    let row = args![
-        start.id,
-        F::NAME,
-        F::VERSION,
-        flow.title(),
+    let row = FlowRow {
+        uuid: start.id,
+        name: F::NAME.to_owned(),
+        version: F::VERSION,
+        title: flow.title(),
         resource,
         generation,
-        node,
-        epoch,
-        body,
-        start.job,
-        now
-    ];
-    tx.exec(INSERT, row).await?;
+        epoch: node::next_epoch(tx).await?,
+        direction: FORWARD.to_owned(),
+        step: 0,
+        body: serde_json::to_string(&flow)?,
+        error: None,
+        job: start.job,
+        attempts: 0,
+        log: "[]".to_owned(),
+    };
+    insert(tx, &row, node).await?;
     if let Some(job) = start.job {
         crate::api::job::follow(tx, job, start.id).await?;
     }
-    let row = find(tx, start.id).await?;
-    row.map(|row| Begun::Now(Box::new(row))).ok_or_else(|| codes::INTERNAL.because("the flow vanished"))
+    Ok(Begun::Now(Box::new(row)))
+}
+
+async fn insert(tx: &mut Tx, row: &FlowRow, node: Id<Node>) -> Result<()> {
+    let (FlowRow { uuid, name, version, title, resource, generation, epoch, body, job, .. }, now) =
+        (row, Stamp::now());
+    let values = args![*uuid, name, *version, title, *resource, *generation, node, *epoch, body, *job, now];
+    tx.exec(INSERT, values).await.map(|_| ())
 }
 
 impl OwnedBy {
