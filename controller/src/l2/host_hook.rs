@@ -66,6 +66,11 @@ pub(super) async fn everywhere(
     Err(codes::OPERATION.because(details).caused_by(first.clone()))
 }
 
+/// Takes the network off one host, in the host's turn.
+pub(super) async fn evict(cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {
+    in_turn(cx, l2, host, Wish::Removed).await
+}
+
 /// In the turn of the host: the host is neither connecting nor leaving meanwhile.
 async fn in_turn(cx: &Cx, l2: &L2NetworkInventory, host: &HostInventory, wish: Wish) -> Result<()> {
     let key = host.uuid.to_string();

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use engine::flow::{Agent, Cx};
 use engine::queue::Turn;
-use engine::{Result, codes};
+use engine::{Id, Result, codes};
 use wire::calls::dhcp as call;
 
 use super::driver::NetworkService;
@@ -15,7 +15,7 @@ use crate::config::Ports;
 use crate::host::HostInventory;
 use crate::l2::{self, Attachment};
 use crate::l3::address::{self, Address};
-use crate::l3::{L3NetworkInventory, store as l3_store};
+use crate::l3::{L3Network, L3NetworkInventory, store as l3_store};
 
 pub(super) const TYPE: &str = "Flat";
 const DHCP: &str = "DHCP";
@@ -100,6 +100,19 @@ impl NetworkService for Flat {
     }
 }
 
+/// Takes a namespace off a host that should not have the network, which may not be known any more. False
+/// when the host has it by now: a VM that starts there enters the network in the same turn.
+pub async fn evict(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, namespace: &str) -> Result<bool> {
+    let _turn = line(cx, host, l3, namespace).await;
+    if store::is_on_host(&mut cx.read().await?, l3, host.uuid).await? {
+        return Ok(false);
+    }
+    let (bridge, _) = namespace.rsplit_once('_').unwrap_or_default();
+    let (bridge_name, namespace_name) = (bridge.to_owned(), namespace.to_owned());
+    let delete = call::DeleteNamespace { bridge_name, namespace_name };
+    cx.call(&agent(cx, host), &delete).await.map(|_| true)
+}
+
 fn has(services: &[String], wanted: &str) -> bool {
     services.iter().any(|service| service == wanted)
 }
@@ -109,8 +122,12 @@ fn agent(cx: &Cx, host: &HostInventory) -> Agent {
 }
 
 async fn turn(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Turn {
-    let key = format!("flat {} {}", l3.uuid, host.uuid);
-    let who = format!("dhcp of l3 network \"{}\" on host \"{}\"", l3.name, host.name);
+    line(cx, host, l3.uuid, &l3.name).await
+}
+
+async fn line(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, name: &str) -> Turn {
+    let key = format!("flat {l3} {}", host.uuid);
+    let who = format!("dhcp of l3 network \"{name}\" on host \"{}\"", host.name);
     cx.engine().queues().enter(&key, 1, &who).await
 }
 
