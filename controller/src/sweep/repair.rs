@@ -1,4 +1,4 @@
-//! A repair: look again → do it → record.
+//! A repair: judge → look again → do it → record.
 
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
@@ -72,13 +72,22 @@ impl Repair {
         Ok(())
     }
 
+    /// Whether it is still there. Not asked again when the next step is repeated: by then it may be gone
+    /// because of that step.
+    async fn look(&mut self, cx: &Cx) -> Result<()> {
+        if self.so && self.case.kind()?.listed.is_some() {
+            let place = self.place(cx).await?;
+            self.so = self.case.kind()?.program.has(cx, &place, &self.case.thing).await?;
+        }
+        Ok(())
+    }
+
     async fn cure(&mut self, cx: &Cx) -> Result<()> {
         if !self.so {
             return Ok(());
         }
-        let place = Place::of(&mut cx.read().await?, self.case.host, self.case.storage).await?;
-        place.check_ours(cx.engine()).await?;
-        self.so = self.is_still_so(cx, &place).await?;
+        let place = self.place(cx).await?;
+        self.so = self.is_nobodys(cx, &place).await?;
         match self.case.kind()?.cure {
             Cure::By(remedy) if self.so => self.so = remedy.cure(cx, &place, &mut self.case).await?,
             _ => {}
@@ -86,18 +95,21 @@ impl Repair {
         Ok(())
     }
 
-    /// It is still there, and still nobody's. The inventory comes first: what a flow makes is in the
-    /// records before it is on a host.
-    async fn is_still_so(&self, cx: &Cx, place: &Place) -> Result<bool> {
-        let kind = self.case.kind()?;
-        let Some(listed) = &kind.listed else { return Ok(true) };
-        if !kind.program.has(cx, place, &self.case.thing).await? {
-            return Ok(false);
-        }
+    async fn place(&self, cx: &Cx) -> Result<Place> {
+        let place = Place::of(&mut cx.read().await?, self.case.host, self.case.storage).await?;
+        place.check_ours(cx.engine()).await?;
+        Ok(place)
+    }
+
+    /// The records are asked after the inventory: what a flow makes is in them before it is on a host.
+    async fn is_nobodys(&self, cx: &Cx, place: &Place) -> Result<bool> {
+        let Some(listed) = &self.case.kind()?.listed else { return Ok(true) };
         match listed.unknown(&mut cx.read().await?, place.uuid(), &[&self.case.thing]).await? {
             Some(unknown) => Ok(!unknown.is_empty()),
-            None => Err(codes::BUSY
-                .because(format!("{} is at work with such things: try again later", place.title()))),
+            None => {
+                let details = format!("{} is at work with such things: try again later", place.title());
+                Err(codes::BUSY.because(details))
+            }
         }
     }
 
@@ -126,6 +138,8 @@ impl Flow for Repair {
     fn steps() -> Steps<Self> {
         Steps::new()
             .record("judge", Self::judge)
+            .act("look", Self::look)
+            .limit(LIMIT)
             .act("cure", Self::cure)
             .limit(LIMIT)
             .record("recorded", Self::recorded)
