@@ -2,6 +2,7 @@
 
 mod crash;
 mod doors;
+mod drift;
 mod errors;
 mod site;
 mod sweep;
