@@ -88,6 +88,12 @@ impl World {
         };
     }
 
+    /// A lease that nobody has asked for.
+    pub fn serves(&self, namespace: &str, lease: dhcp::Lease) {
+        let mut namespaces = self.namespaces.lock().unwrap();
+        namespaces.get_mut(namespace).unwrap().leases.insert(lease.mac.clone(), lease);
+    }
+
     /// How many commands came to `path`.
     pub fn count(&self, path: &str) -> usize {
         self.heard.lock().unwrap().iter().filter(|heard| **heard == path).count()

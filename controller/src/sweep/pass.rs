@@ -9,7 +9,7 @@ use futures::StreamExt;
 use wire::agent::Owned;
 
 use super::kind::{self, KINDS, VM_STATE};
-use super::place::{Place, Program};
+use super::place::{self, Place, Program};
 use super::repair::{Case, Repair};
 use super::store::{self, Drift};
 use super::{Finding, FindingInventory};
@@ -50,6 +50,7 @@ pub(super) async fn regular(engine: Engine) -> Result<()> {
 /// Looks at every place that answers, or at one host.
 pub(super) async fn run(engine: &Engine, only: Option<Id<Host>>) -> Result<Vec<Skipped>> {
     let mut places = Place::all(&mut engine.db().read().await?).await?;
+    place::forget_others(engine, &places);
     places.retain(|place| only.is_none_or(|host| place.uuid() == host.cast()));
     let looks = futures::stream::iter(places).map(|place| async move {
         let looked = look(engine, &place).await;

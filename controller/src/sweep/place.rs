@@ -1,6 +1,6 @@
 //! Where things are: hosts and backup storages, and the programs there that say what there is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,13 @@ type Heard = (String, Arc<Vec<Owned>>);
 
 /// By address. Lost at a restart, which costs one whole inventory of each agent.
 static HEARD: LazyLock<Mutex<HashMap<String, Heard>>> = LazyLock::new(Mutex::default);
+
+/// Forgets what agents said that are at none of these places.
+pub(super) fn forget_others(engine: &Engine, places: &[Place]) {
+    let agents = places.iter().flat_map(|place| Program::ALL.map(|program| program.at(engine, place)));
+    let known: HashSet<String> = agents.flatten().map(|agent| agent.url).collect();
+    HEARD.lock().expect("never poisoned").retain(|url, _| known.contains(url));
+}
 
 impl Program {
     pub const ALL: [Program; 3] = [Program::Kvm, Program::Vrouter, Program::Storage];

@@ -290,9 +290,7 @@ async fn a_lease_of_no_vm_goes_and_those_of_vms_stay() {
 
     let stray = dhcp::Lease { mac: "fa:00:00:00:00:02".into(), ..Default::default() };
     let name = format!("br_eth0_{l3}");
-    let mut namespaces = site.world().namespaces.lock().unwrap();
-    namespaces.get_mut(&name).unwrap().leases.insert(stray.mac.clone(), stray);
-    drop(namespaces);
+    site.world().serves(&name, stray);
     site.set("consent", "repair").await;
     assert_eq!(brief(&site.settle().await), ["lease fa:00:00:00:00:02 Repaired"]);
     let left: Vec<String> = site.world().namespaces()[&name].leases.keys().cloned().collect();
