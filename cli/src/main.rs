@@ -141,9 +141,20 @@ async fn tell(api: &Api, resource: &Resource, call: &Call, answer: &Value, forma
             let text = inventory[name].as_str();
             output::line(text.with_context(|| format!("the answer has no {name}"))?)
         }
+        Answer::All => all(api, resource, answer, format).await,
         Answer::Other(other) => row(api, resources::find(other).unwrap_or(resource), inventory, format).await,
         _ => row(api, resource, inventory, format).await,
     }
+}
+
+/// Several things, and what could not be looked at.
+async fn all(api: &Api, resource: &Resource, answer: &Value, format: Format) -> Result<()> {
+    for skipped in answer["skipped"].as_array().into_iter().flatten() {
+        let text = |name: &str| skipped[name].as_str().unwrap_or_default();
+        eprintln!("cumulet: {} was left out: {}", text("place"), text("reason"));
+    }
+    let rows = answer["inventories"].as_array().map_or(&[][..], Vec::as_slice);
+    output::rows(api, resource, rows, format).await
 }
 
 /// What was made or changed; calls that take away may answer nothing.

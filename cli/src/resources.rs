@@ -4,6 +4,7 @@
 mod network;
 mod place;
 mod store;
+mod sweep;
 mod vm;
 
 /// A kind of thing in the cloud.
@@ -68,6 +69,8 @@ pub enum Answer {
     Own,
     /// The inventory, as a row of this resource.
     Other(&'static str),
+    /// All inventories, as rows of the call's own resource.
+    All,
     /// One member of the inventory.
     Member(&'static str),
 }
@@ -110,7 +113,8 @@ pub enum Need {
 
 /// All of them, in the order in which a cloud is built.
 pub fn all() -> impl Iterator<Item = &'static Resource> {
-    place::RESOURCES.iter().chain(store::RESOURCES).chain(network::RESOURCES).chain(vm::RESOURCES)
+    let places = place::RESOURCES.iter().chain(store::RESOURCES).chain(network::RESOURCES);
+    places.chain(vm::RESOURCES).chain(sweep::RESOURCES)
 }
 
 pub fn find(name: &str) -> Option<&'static Resource> {

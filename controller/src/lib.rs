@@ -23,6 +23,7 @@ pub mod nic;
 pub mod offering;
 pub mod primary_storage;
 pub mod setting;
+pub mod sweep;
 pub mod vm;
 pub mod volume;
 pub mod zone;

@@ -22,6 +22,7 @@ pub fn all() -> Vec<Module> {
         crate::nic::module(),
         crate::vm::module(),
         crate::console::module(),
+        crate::sweep::module(),
     ]
 }
 

@@ -3,6 +3,7 @@
 
 mod browser;
 mod cloud;
+mod drift;
 mod guest;
 mod killed;
 mod lab;

@@ -3,6 +3,7 @@
 mod controllers;
 mod crash;
 mod doors;
+mod drift;
 mod errors;
 mod site;
 mod sweep;

@@ -124,7 +124,7 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 
 /// Children know parents, never back: the resource graph from its leaves to its ground.
 const LAYERS: [&[&str]; 8] = [
-    &["console"],
+    &["console", "sweep"],
     &["vm", "snapshot", "eip", "port_forwarding", "load_balancer", "security_group"],
     &["nic", "vip", "volume"],
     &["l3", "image"],

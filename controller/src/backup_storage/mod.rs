@@ -13,7 +13,7 @@ mod api;
 mod cascade;
 pub mod driver;
 mod ping;
-mod sftp;
+pub(crate) mod sftp;
 mod store;
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ use engine::setting::{AnySetting, Setting, seconds};
 use engine::{Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
-pub use store::{is_leaving, takes_images};
+pub use store::{connected, is_leaving, takes_images};
 
 /// Marks ids of backup storages.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ fn base(engine: &Engine, storage: &BackupStorageInventory) -> String {
     }
 }
 
-fn agent(engine: &Engine, storage: &BackupStorageInventory) -> Agent {
+pub(crate) fn agent(engine: &Engine, storage: &BackupStorageInventory) -> Agent {
     let name = format!("the storage-agent of backup storage \"{}\"", storage.name);
     Agent { url: base(engine, storage), name }
 }

@@ -19,6 +19,8 @@ const NOTE: &str = "UPDATE backup_storage SET status = $2, total_capacity = coal
      last_op_date = CASE WHEN status = $2 THEN last_op_date ELSE $5 END \
      WHERE uuid = $1 AND status = $6 AND last_op_date = $7";
 const PINGED: &str = "SELECT * FROM backup_storage WHERE status <> 'Connecting'";
+const CONNECTED: &str =
+    "SELECT * FROM backup_storage WHERE status = 'Connected' AND NOT leaving ORDER BY uuid";
 const STATE: &str = "UPDATE backup_storage SET state = $2, last_op_date = $3 WHERE uuid = $1";
 const UPDATE: &str = "UPDATE backup_storage SET name = coalesce($2, name), \
      description = coalesce($3, description), last_op_date = $4 WHERE uuid = $1";
@@ -75,6 +77,11 @@ pub(super) async fn note(
 
 pub(super) async fn pinged(tx: &mut Tx) -> Result<Vec<BackupStorageInventory>> {
     tx.all(PINGED, args![]).await
+}
+
+/// The storages that answer and stay.
+pub async fn connected(tx: &mut Tx) -> Result<Vec<BackupStorageInventory>> {
+    tx.all(CONNECTED, args![]).await
 }
 
 pub(super) async fn set_state(tx: &mut Tx, uuid: Id<BackupStorage>, state: &str) -> Result<()> {

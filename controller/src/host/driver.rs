@@ -31,6 +31,21 @@ pub enum StopMode {
     Cold,
 }
 
+/// What a VM is on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmState {
+    Running,
+    Paused,
+    Crashed,
+    /// It does not run, or is not there at all.
+    Absent,
+    /// On its way from one to another, or something that nothing follows from.
+    Passing,
+}
+
+/// By uuid; VMs that are not in it are [`VmState::Absent`].
+pub type VmStates = std::collections::HashMap<String, VmState>;
+
 /// One kind of hypervisor. Every command succeeds when what it wants is so already.
 #[async_trait]
 pub trait Hypervisor: Sync {
@@ -39,6 +54,12 @@ pub trait Hypervisor: Sync {
 
     /// The uuid that the host was last introduced as.
     async fn ping(&self, engine: &Engine, host: &HostInventory) -> Result<String>;
+
+    /// All VMs that run or are held on the host, by their uuids.
+    async fn vm_states(&self, engine: &Engine, host: &HostInventory) -> Result<VmStates>;
+
+    /// One of them, asked by the flow that owns it.
+    async fn vm_state(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<VmState>;
 
     async fn start_vm(&self, cx: &Cx, host: &HostInventory, vm: wire::calls::vm::Start) -> Result<()>;
 

@@ -5,7 +5,7 @@ use engine::flow::{Agent, Cx};
 use engine::{Engine, Result};
 use wire::calls::{host as call, vm};
 
-use super::driver::{Facts, Hypervisor, StopMode};
+use super::driver::{Facts, Hypervisor, StopMode, VmState, VmStates};
 use super::{HostInventory, PING_TIMEOUT};
 use crate::config::Ports;
 
@@ -16,6 +16,22 @@ const GRACE: u64 = 60;
 
 pub(crate) fn agent(engine: &Engine, host: &HostInventory) -> Agent {
     host.agent("kvm-agent", engine.of::<Ports>().kvm_agent)
+}
+
+/// ZStack's words. A domain that is off is as good as none.
+const WORDS: &[(&str, VmState)] = &[
+    ("Running", VmState::Running),
+    ("Paused", VmState::Paused),
+    ("Crashed", VmState::Crashed),
+    ("Shutdown", VmState::Absent),
+];
+
+fn understood(told: vm::States) -> VmStates {
+    let word = |word: &str| WORDS.iter().find(|(known, _)| *known == word).map(|(_, state)| *state);
+    let mut states: VmStates =
+        told.states.into_iter().map(|(vm, said)| (vm, word(&said).unwrap_or(VmState::Passing))).collect();
+    states.extend(told.vm_in_shutdowns.into_iter().map(|vm| (vm, VmState::Passing)));
+    states
 }
 
 #[async_trait]
@@ -48,6 +64,17 @@ impl Hypervisor for Kvm {
         let ping = call::Ping { host_uuid: host.uuid.to_string() };
         let pong = engine.ask(&agent(engine, host), &ping, engine.setting(&PING_TIMEOUT)).await?;
         Ok(pong.host_uuid)
+    }
+
+    async fn vm_states(&self, engine: &Engine, host: &HostInventory) -> Result<VmStates> {
+        let agent = agent(engine, host);
+        Ok(understood(engine.ask(&agent, &vm::Sync {}, engine.setting(&PING_TIMEOUT)).await?))
+    }
+
+    async fn vm_state(&self, cx: &Cx, host: &HostInventory, vm: &str) -> Result<VmState> {
+        let check = vm::CheckState { vm_uuids: vec![vm.into()], host_uuid: host.uuid.to_string() };
+        let told = understood(cx.call(&agent(cx.engine(), host), &check).await?);
+        Ok(told.get(vm).copied().unwrap_or(VmState::Absent))
     }
 
     async fn start_vm(&self, cx: &Cx, host: &HostInventory, vm: vm::Start) -> Result<()> {

@@ -30,7 +30,7 @@ use crate::cluster::Cluster;
 use crate::zone::Zone;
 
 pub use ping::{reconnect, went_down};
-pub use store::{claim, release, usable};
+pub use store::{claim, claim_as_it_is, connected, release, usable};
 
 /// Marks ids of hosts.
 #[derive(Debug)]

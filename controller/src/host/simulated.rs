@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use engine::{Any, Id, args};
 use serde_json::json;
 use wire::Fault;
-use wire::agent::{Cx, Routes};
-use wire::calls::{Done, dhcp, host, network, vm};
+use wire::agent::{Cx, Owned, Routes};
+use wire::calls::{Done, dhcp, host, localstorage, network, vm};
 
 use crate::config::Ports;
 use crate::testing::{Cloud, Serving, serve};
@@ -21,6 +21,10 @@ pub struct World {
     pub missing_interfaces: Mutex<Vec<String>>,
     /// By the namespace's name.
     pub namespaces: Mutex<BTreeMap<String, Namespace>>,
+    /// State by VM.
+    pub domains: Mutex<BTreeMap<String, String>>,
+    /// What else the kvm-agent has that carries a mark.
+    pub owned: Mutex<Vec<Owned>>,
     pub consoles: Mutex<Vec<vm::OpenConsole>>,
     /// Commands to these paths fail with this.
     pub refusal: Mutex<Option<(&'static str, String)>>,
@@ -59,6 +63,35 @@ impl World {
 
     pub fn namespaces(&self) -> BTreeMap<String, Namespace> {
         self.namespaces.lock().unwrap().clone()
+    }
+
+    pub fn owned(&self) -> Vec<Owned> {
+        self.owned.lock().unwrap().clone()
+    }
+
+    /// There is something that nobody has asked for.
+    pub fn has(&self, kind: &str, name: &str, mark: Option<&str>) {
+        let (kind, name, resource) = (kind.to_owned(), name.to_owned(), mark.map(str::to_owned));
+        self.owned.lock().unwrap().push(Owned { kind, name, resource });
+    }
+
+    pub fn domains(&self) -> BTreeMap<String, String> {
+        self.domains.lock().unwrap().clone()
+    }
+
+    /// The VM is in this state, however that came; absent when there is none.
+    pub fn domain(&self, vm: Id<Any>, state: Option<&str>) {
+        let mut domains = self.domains.lock().unwrap();
+        match state {
+            Some(state) => domains.insert(vm.to_string(), state.to_owned()),
+            None => domains.remove(&vm.to_string()),
+        };
+    }
+
+    /// A lease that nobody has asked for.
+    pub fn serves(&self, namespace: &str, lease: dhcp::Lease) {
+        let mut namespaces = self.namespaces.lock().unwrap();
+        namespaces.get_mut(namespace).unwrap().leases.insert(lease.mac.clone(), lease);
     }
 
     /// How many commands came to `path`.
@@ -102,10 +135,61 @@ fn kvm_routes(world: &Arc<World>) -> Routes<World> {
         .on(create_bridge)
         .on(delete_bridge)
         .on(open_console)
+        .on(states)
+        .on(check_state)
+        .on(destroy)
+        .on(init)
+        .on(delete)
+        .inventory(kvm_inventory)
 }
 
 fn vrouter_routes(world: &Arc<World>) -> Routes<World> {
-    Routes::new(Arc::clone(world)).on(prepare).on(apply).on(release).on(delete_namespace)
+    let routes = Routes::new(Arc::clone(world)).on(prepare).on(apply).on(release).on(delete_namespace);
+    routes.inventory(vrouter_inventory)
+}
+
+async fn kvm_inventory(world: Arc<World>) -> Result<Vec<Owned>, Fault> {
+    let domain = |uuid: String| Owned { kind: "domain".into(), name: uuid.clone(), resource: Some(uuid) };
+    Ok(world.owned().into_iter().chain(world.domains().into_keys().map(domain)).collect())
+}
+
+async fn vrouter_inventory(world: Arc<World>) -> Result<Vec<Owned>, Fault> {
+    let mut all = Vec::new();
+    for (name, namespace) in world.namespaces() {
+        let resource = name.rsplit_once('_').map(|(_, l3)| l3.to_owned());
+        let owned = |kind: &str, name: String| Owned { kind: kind.into(), name, resource: resource.clone() };
+        all.extend(namespace.leases.into_keys().map(|mac| owned("lease", mac)));
+        all.extend([owned("dnsmasq", "4711".into()), owned("namespace", name.clone())]);
+    }
+    Ok(all)
+}
+
+async fn states(cx: Cx<World>, _: vm::Sync) -> Result<vm::States, Fault> {
+    Ok(vm::States { states: cx.domains(), vm_in_shutdowns: Vec::new() })
+}
+
+async fn check_state(cx: Cx<World>, command: vm::CheckState) -> Result<vm::States, Fault> {
+    let known = cx.domains();
+    let state = |vm: String| (vm.clone(), known.get(&vm).cloned().unwrap_or_else(|| "Shutdown".into()));
+    let states = command.vm_uuids.into_iter().map(state).collect();
+    Ok(vm::States { states, vm_in_shutdowns: Vec::new() })
+}
+
+async fn destroy(cx: Cx<World>, command: vm::Destroy) -> Result<Done, Fault> {
+    cx.hears::<vm::Destroy>()?;
+    cx.domains.lock().unwrap().remove(&command.uuid);
+    Ok(Done {})
+}
+
+async fn init(_: Cx<World>, _: localstorage::Init) -> Result<localstorage::Initialized, Fault> {
+    let (total_capacity, available_capacity) = (Some(1 << 40), Some(1 << 40));
+    Ok(localstorage::Initialized { total_capacity, available_capacity, ..Default::default() })
+}
+
+async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Result<localstorage::Deleted, Fault> {
+    cx.hears::<localstorage::Delete>()?;
+    cx.owned.lock().unwrap().retain(|owned| owned.name != command.path);
+    Ok(localstorage::Deleted::default())
 }
 
 async fn fact(_: Cx<World>, _: host::GetFact) -> Result<host::Fact, Fault> {
@@ -152,6 +236,7 @@ async fn create_bridge(cx: Cx<World>, command: network::CreateBridge) -> Result<
 
 async fn delete_bridge(cx: Cx<World>, command: network::DeleteBridge) -> Result<Done, Fault> {
     cx.hears::<network::DeleteBridge>()?;
+    cx.owned.lock().unwrap().retain(|owned| owned.name != command.bridge_name);
     cx.bridges.lock().unwrap().remove(&command.bridge_name);
     Ok(Done {})
 }
@@ -267,6 +352,8 @@ impl Fleet {
         let uuid = Id::<Any>::random();
         let number = i64::try_from(uuid.bits() >> 66).unwrap();
         let (zone, cluster) = (self.zone.as_str(), self.cluster.as_str());
+        let at = self.hosts.iter().position(|known| known == host);
+        at.into_iter().for_each(|at| self.world(at).domain(uuid, Some("Running")));
         self.sql(VM, args![uuid, number, name, zone, cluster, host]).await;
         uuid
     }

@@ -29,6 +29,11 @@ const PINGED: &str = "SELECT * FROM host_view WHERE status <> 'Connecting' \
 const CLAIM: &str = "INSERT INTO host_claim (vm_instance_uuid, host_uuid, cpu, memory) \
      SELECT $1, h.uuid, $3, $4 FROM host_view h WHERE h.uuid = $2 AND h.state = 'Enabled' \
      AND h.status = 'Connected' AND h.available_cpu_capacity >= $3 AND h.available_memory_capacity - $5 >= $4";
+const CLAIM_AS_IT_IS: &str = "INSERT INTO host_claim (vm_instance_uuid, host_uuid, cpu, memory) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT (vm_instance_uuid) DO UPDATE SET host_uuid = excluded.host_uuid, \
+     cpu = excluded.cpu, memory = excluded.memory";
+const CONNECTED: &str = "SELECT * FROM host_view WHERE status = 'Connected' \
+     AND state NOT IN ('PreMaintenance', 'Maintenance') ORDER BY uuid";
 const RELEASE: &str = "DELETE FROM host_claim WHERE vm_instance_uuid = $1";
 
 pub(super) async fn insert(tx: &mut Tx, host: &Add, cluster: &ClusterInventory) -> Result<()> {
@@ -99,6 +104,17 @@ pub async fn usable(tx: &mut Tx, uuid: Id<Host>) -> Result<HostInventory> {
 pub async fn claim(tx: &mut Tx, vm: Id<Any>, host: Id<Host>, cpu: i64, memory: i64) -> Result<bool> {
     let reserved = tx.engine().setting(&RESERVED_MEMORY);
     Ok(tx.exec(CLAIM, args![vm, host, cpu, memory, reserved]).await? == 1)
+}
+
+/// Claims what a VM that was found running takes, whether or not there is room for it.
+pub async fn claim_as_it_is(tx: &mut Tx, vm: Id<Any>, host: Id<Host>, cpu: i64, memory: i64) -> Result<()> {
+    tx.exec(CLAIM_AS_IT_IS, args![vm, host, cpu, memory]).await?;
+    Ok(())
+}
+
+/// The hosts that answer and are not being maintained.
+pub async fn connected(tx: &mut Tx) -> Result<Vec<HostInventory>> {
+    tx.all(CONNECTED, args![]).await
 }
 
 pub async fn release(tx: &mut Tx, vm: Id<Any>) -> Result<()> {

@@ -66,11 +66,15 @@ pub(super) async fn everywhere(
     Err(codes::OPERATION.because(details).caused_by(first.clone()))
 }
 
+/// Takes the network off one host, in the host's turn.
+pub(super) async fn evict(cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {
+    in_turn(cx, l2, host, Wish::Removed).await
+}
+
 /// In the turn of the host: the host is neither connecting nor leaving meanwhile.
 async fn in_turn(cx: &Cx, l2: &L2NetworkInventory, host: &HostInventory, wish: Wish) -> Result<()> {
-    let key = host.uuid.to_string();
     let who = format!("bridges of l2 network \"{}\"", l2.name);
-    let turn = tokio::time::timeout(HOST_TURN, cx.engine().queues().enter(&key, 1, &who)).await;
+    let turn = tokio::time::timeout(HOST_TURN, cx.alone_with(host.uuid.cast(), &who)).await;
     let host: HostInventory = match find(&mut cx.read().await?, host.uuid).await {
         Err(error) if error.is(codes::NOT_FOUND) => return Ok(()),
         found => found?,
@@ -81,7 +85,8 @@ async fn in_turn(cx: &Cx, l2: &L2NetworkInventory, host: &HostInventory, wish: W
             tracing::warn!(host = host.name, l2 = l2.name, ?wish, "left out: the host is not connected");
             Ok(())
         }
-        (true, Ok(_turn)) if wish == Wish::Realized => realize(cx, &host, l2).await,
-        (true, Ok(_turn)) => remove(cx, &host, l2).await,
+        (true, Ok(Err(error))) => Err(error),
+        (true, Ok(Ok(_held))) if wish == Wish::Realized => realize(cx, &host, l2).await,
+        (true, Ok(Ok(_held))) => remove(cx, &host, l2).await,
     }
 }

@@ -20,15 +20,18 @@ mod store;
 mod tests;
 
 use engine::db::Tx;
+use engine::flow::Cx;
 use engine::inventory::{attach, find, page_uuids};
 use engine::module::Module;
-use engine::{Id, Result, Stamp, inventory};
+use engine::{Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
+use crate::host::HostInventory;
 use crate::zone::Zone;
 
 pub use driver::{L2_NETWORKS, L2Driver};
+pub use no_vlan::interface_of;
 
 /// Marks ids of L2 networks.
 #[derive(Debug)]
@@ -78,6 +81,16 @@ pub async fn attachment(tx: &mut Tx, l2: Id<L2Network>) -> Result<Attachment> {
         physical_interface: l2.physical_interface,
         l2_network_uuid: l2.uuid,
     })
+}
+
+/// Takes the bridge of `l2` off a host that should not have it. Of a network that is not known any more the
+/// interface is known by the bridge's name, if at all.
+pub async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &str) -> Result<()> {
+    match find::<L2NetworkInventory>(&mut cx.read().await?, l2).await {
+        Ok(known) => host_hook::evict(cx, host, &known).await,
+        Err(error) if error.is(codes::NOT_FOUND) => no_vlan::evict(cx, host, l2, bridge).await,
+        Err(error) => Err(error),
+    }
 }
 
 /// The clusters on whose hosts VMs can use it.

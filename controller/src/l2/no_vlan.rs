@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use engine::flow::Cx;
-use engine::{Result, codes};
+use engine::{Id, Result, codes};
 use md5::{Digest, Md5};
 use wire::calls::network::{CheckInterfaces, CreateBridge, DeleteBridge};
 
-use super::L2NetworkInventory;
 use super::driver::L2Driver;
+use super::{L2Network, L2NetworkInventory};
 use crate::host::{HostInventory, kvm};
 
 pub(super) const TYPE: &str = "L2NoVlanNetwork";
@@ -24,6 +24,26 @@ fn bridge_name(interface: &str) -> String {
         false => format!("br_{interface}"),
         true => format!("br_{}", &hex::encode(Md5::digest(interface.as_bytes()))[..room]),
     }
+}
+
+/// The interface that a bridge of this name is for; none when the name does not tell.
+pub fn interface_of(bridge: &str) -> Option<&str> {
+    let interface = bridge.strip_prefix("br_").filter(|interface| !interface.is_empty())?;
+    let is_digest = bridge.len() == LONGEST_NAME && interface.bytes().all(|b| b.is_ascii_hexdigit());
+    (!is_digest).then_some(interface)
+}
+
+/// Takes the bridge of a network away that is not known any more. The agent gives the interface its
+/// addresses back, and refuses while anything else is plugged in.
+pub(super) async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &str) -> Result<()> {
+    let interface = interface_of(bridge)
+        .ok_or_else(|| codes::OPERATION.because(format!("whose bridge \"{bridge}\" is cannot be told")))?;
+    let delete = DeleteBridge {
+        physical_interface_name: interface.to_owned(),
+        bridge_name: bridge.to_owned(),
+        l2_network_uuid: l2.to_string(),
+    };
+    cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ())
 }
 
 #[async_trait]
@@ -69,5 +89,14 @@ mod tests {
         assert_eq!(bridge_name("enp129s0f0np"), "br_enp129s0f0np");
         assert_eq!(bridge_name("enp129s0f0np0"), "br_5c3e1cfb4b7b");
         assert_eq!(bridge_name("enx00e04c680001").len(), LONGEST_NAME);
+    }
+
+    #[test]
+    fn a_bridge_tells_its_interface_unless_that_was_too_long() {
+        assert_eq!(interface_of("br_eth0"), Some("eth0"));
+        assert_eq!(interface_of("br_enp129s0f0np"), Some("enp129s0f0np"));
+        assert_eq!(interface_of(&bridge_name("enp129s0f0np0")), None);
+        assert_eq!(interface_of("br_"), None);
+        assert_eq!(interface_of("virbr0"), None);
     }
 }

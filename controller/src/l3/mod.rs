@@ -19,16 +19,18 @@ mod store;
 mod tests;
 
 use engine::db::Tx;
+use engine::flow::Cx;
 use engine::inventory::{attach, find, page_uuids, present};
 use engine::module::Module;
 use engine::{Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
+use crate::host::HostInventory;
 use crate::l2::{self, Attachment, L2Network};
 use crate::zone::Zone;
 
 pub use address::{Address, allocate, release};
-pub use service::{Lease, hostname, serve, unserve};
+pub use service::{Lease, evict, hostname, serve, unserve};
 
 /// Marks ids of L3 networks.
 #[derive(Debug)]
@@ -69,6 +71,12 @@ impl L3NetworkInventory {
         attach(page, "hostRoute", std::iter::empty::<(String, Value)>())?;
         attach(page, "reservedIpRanges", std::iter::empty::<(String, Value)>())
     }
+}
+
+/// The network's services on the host know exactly the guests that the rows place there.
+pub async fn rebuild(cx: &Cx, host: &HostInventory, l3: Id<L3Network>) -> Result<()> {
+    let network = find(&mut cx.read().await?, l3).await?;
+    service::rebuild(cx, host, &network).await
 }
 
 /// How VMs are plugged into the network, the same on every host.

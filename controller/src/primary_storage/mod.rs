@@ -14,15 +14,32 @@ mod store;
 use std::time::Duration;
 
 use engine::db::Tx;
+use engine::flow::Cx;
 use engine::inventory::{attach, page_uuids};
 use engine::module::Module;
 use engine::setting::{AnySetting, Setting, plain};
-use engine::{Id, Result, Stamp, inventory};
+use engine::{Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value};
 
+use crate::host::HostInventory;
 use crate::zone::Zone;
 
 pub use store::{Candidate, candidates, hosts_of, remember_cached};
+
+/// Deletes a file that lies in a storage of the host and belongs to nobody. The host's agent refuses one
+/// that is in use.
+pub async fn delete_file(cx: &Cx, host: &HostInventory, path: &str) -> Result<()> {
+    let storages = store::of_host(&mut cx.read().await?, host.uuid).await?;
+    let below = |storage: &&PrimaryStorageInventory| {
+        path.strip_prefix(storage.url.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let storage = storages.iter().filter(below).max_by_key(|storage| storage.url.len());
+    let storage = storage.ok_or_else(|| {
+        let details = format!("\"{path}\" lies in no primary storage that host \"{}\" has", host.name);
+        codes::STATE.because(details)
+    })?;
+    storage.driver()?.delete_volume(cx, host, storage, path).await
+}
 
 /// Marks ids of primary storages.
 #[derive(Debug)]

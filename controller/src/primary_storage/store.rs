@@ -41,14 +41,11 @@ const VOLUMES: &str = "SELECT count(*) FROM volume v JOIN host h ON h.uuid = v.h
 const CACHED: &str = "INSERT INTO image_cache (image_uuid, primary_storage_uuid, host_uuid, install_path, size) \
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 /// What each usable storage of a host has left; a cached image need not be fetched again.
-const CANDIDATES: &str = "SELECT p.uuid AS storage, h.total_capacity \
-     - (SELECT CAST(coalesce(sum(v.size), 0) AS BIGINT) FROM volume v \
-        WHERE v.primary_storage_uuid = p.uuid AND v.host_uuid = h.host_uuid) \
-     - (SELECT CAST(coalesce(sum(i.size), 0) AS BIGINT) FROM image_cache i \
-        WHERE i.primary_storage_uuid = p.uuid AND i.host_uuid = h.host_uuid) - $2 AS available, \
+const CANDIDATES: &str = "SELECT p.uuid AS storage, h.total_capacity - coalesce(u.size, 0) - $2 AS available, \
      EXISTS (SELECT 1 FROM image_cache i WHERE i.primary_storage_uuid = p.uuid \
         AND i.host_uuid = h.host_uuid AND i.image_uuid = $3) AS cached \
      FROM primary_storage p JOIN primary_storage_host h ON h.primary_storage_uuid = p.uuid \
+     LEFT JOIN primary_storage_usage u ON u.primary_storage_uuid = p.uuid AND u.host_uuid = h.host_uuid \
      WHERE h.host_uuid = $1 AND p.state = 'Enabled' ORDER BY available DESC";
 
 /// A storage of a host that might take a volume.

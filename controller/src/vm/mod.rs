@@ -22,6 +22,7 @@ mod api;
 mod boot;
 mod cascade;
 mod create;
+pub mod drift;
 mod life;
 mod remove;
 mod store;

@@ -44,7 +44,7 @@ const UPDATE: &str = "UPDATE vm_instance SET name = coalesce($2, name), \
      description = coalesce($3, description), guest_os_type = coalesce($4, guest_os_type), \
      platform = coalesce($5, platform), last_op_date = $6 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM vm_instance WHERE uuid = $1";
-const COUNTS: &str = "SELECT host_uuid, count(*) FROM host_claim GROUP BY host_uuid";
+const COUNTS: &str = "SELECT host_uuid, vms FROM host_usage";
 const SCOPE: &str = "SELECT h.* FROM host_view h JOIN cluster c ON c.uuid = h.cluster_uuid \
      JOIN zone z ON z.uuid = h.zone_uuid WHERE c.state = 'Enabled' AND z.state = 'Enabled' \
      AND (CAST($1 AS TEXT) IS NULL OR h.zone_uuid = $1) AND (CAST($2 AS TEXT) IS NULL OR h.cluster_uuid = $2) \
@@ -54,7 +54,38 @@ const MISSING_L2: &str = "SELECT l2.name FROM l3_network l3 JOIN l2_network l2 O
      WHERE c.l2_network_uuid = l2.uuid AND c.cluster_uuid = $2 AND c.state = 'Attached')";
 const NICS: &str = "SELECT * FROM vm_nic WHERE vm_instance_uuid IN ($*) ORDER BY device_id";
 const VOLUMES: &str = "SELECT * FROM volume WHERE vm_instance_uuid IN ($*) ORDER BY device_id";
+const STANDS_ON: &str = "SELECT v.uuid, v.name, v.state, coalesce(o.generation, 0) AS generation, \
+     o.flow IS NOT NULL AS busy FROM vm_instance v LEFT JOIN ownership o ON o.resource = v.uuid \
+     WHERE v.host_uuid = $1 ORDER BY v.uuid";
+const STANDS_OFF: &str = "SELECT v.uuid, v.name, v.state, coalesce(o.generation, 0) AS generation, \
+     o.flow IS NOT NULL AS busy FROM vm_instance v LEFT JOIN ownership o ON o.resource = v.uuid \
+     LEFT JOIN volume r ON r.uuid = v.root_volume_uuid WHERE v.uuid IN ($*) AND v.host_uuid IS NULL \
+     AND (r.host_uuid IS NULL OR r.host_uuid IN ($*)) ORDER BY v.uuid";
 const DESTROYED: &str = "SELECT uuid, name FROM vm_instance WHERE state = 'Destroyed' AND last_op_date < $1";
+
+/// A VM as a look at its host needs it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Stand {
+    pub uuid: Id<Any>,
+    pub name: String,
+    pub state: String,
+    /// How many flows have owned it: unchanged between two looks means that nothing was done to it.
+    pub generation: i64,
+    /// A flow works on it.
+    pub busy: bool,
+}
+
+/// The VMs that are on the host.
+pub async fn on_host(tx: &mut Tx, host: Id<Host>) -> Result<Vec<Stand>> {
+    tx.all(STANDS_ON, args![host]).await
+}
+
+/// Those of `vms` that are on no host, but could be on `host` as far as their disks lie.
+pub async fn off_hosts(tx: &mut Tx, host: Id<Host>, vms: &[&str]) -> Result<Vec<Stand>> {
+    let mut values: Vec<Value> = vec![host.into()];
+    values.extend(vms.iter().map(|vm| (*vm).into()));
+    tx.all_of(STANDS_OFF, values).await
+}
 
 pub(super) async fn insert(tx: &mut Tx, vm: &Create) -> Result<()> {
     let number = tx.number(NEXT_NUMBER, args![]).await?;

@@ -15,17 +15,28 @@ use super::domain_xml::dashed;
 /// The QEMU that runs VM `uuid`, as far as this process may see it.
 pub fn find(uuid: &str) -> io::Result<Option<Pid>> {
     let uuid = dashed(uuid);
+    Ok(all()?.into_iter().find_map(|(running, pid)| (running == uuid).then_some(pid)))
+}
+
+/// The VMs that QEMUs run, by their uuids without dashes.
+pub fn running() -> io::Result<Vec<String>> {
+    Ok(all()?.into_iter().map(|(uuid, _)| uuid.replace('-', "")).collect())
+}
+
+fn all() -> io::Result<Vec<(String, Pid)>> {
     let here = fs::read_link("/proc/self/ns/net")?;
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // It may end while we look.
         let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
-        if runs(&line, &uuid) && fs::read_link(entry.path().join("ns/net")).is_ok_and(|ns| ns == here) {
-            return Ok(Some(Pid::from_raw(pid)));
+        let Some(uuid) = runs(&line) else { continue };
+        if fs::read_link(entry.path().join("ns/net")).is_ok_and(|ns| ns == here) {
+            found.push((uuid, Pid::from_raw(pid)));
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Ends the QEMU that runs VM `uuid` if there is one; tells whether there was. It gets no last word: this
@@ -39,12 +50,14 @@ pub fn kill_leftover(uuid: &str) -> io::Result<bool> {
     }
 }
 
-fn runs(line: &[u8], uuid: &str) -> bool {
+/// The uuid, with dashes, of the VM that a process of these arguments runs, if it is a QEMU.
+fn runs(line: &[u8]) -> Option<String> {
     let mut words = line.split(|&byte| byte == 0);
     let program = words.next().unwrap_or_default();
     let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let is_qemu = name.starts_with(b"qemu-system-") || name == b"qemu-kvm";
-    is_qemu && words.skip_while(|word| *word != b"-uuid").nth(1) == Some(uuid.as_bytes())
+    let uuid = words.skip_while(|word| *word != b"-uuid").nth(1)?;
+    is_qemu.then(|| String::from_utf8_lossy(uuid).into_owned())
 }
 
 #[cfg(test)]
@@ -56,13 +69,12 @@ mod tests {
     #[test]
     fn a_qemu_is_known_by_its_uuid_argument() {
         let line = format!("/usr/bin/qemu-system-x86_64\0-name\0guest=x\0-uuid\0{UUID}\0-m\x00128");
-        assert!(runs(line.as_bytes(), UUID));
-        assert!(!runs(line.as_bytes(), "ffffffff-89ab-cdef-0123-456789abcdef"));
+        assert_eq!(runs(line.as_bytes()).as_deref(), Some(UUID));
     }
 
     #[test]
     fn no_other_program_is_taken_for_a_qemu() {
-        assert!(!runs(format!("/bin/grep\0-uuid\0{UUID}").as_bytes(), UUID));
-        assert!(!runs(format!("/usr/bin/qemu-system-x86_64\0-name\0{UUID}").as_bytes(), UUID));
+        assert_eq!(runs(format!("/bin/grep\0-uuid\0{UUID}").as_bytes()), None);
+        assert_eq!(runs(format!("/usr/bin/qemu-system-x86_64\0-name\0{UUID}").as_bytes()), None);
     }
 }

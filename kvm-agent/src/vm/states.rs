@@ -1,4 +1,7 @@
 //! Which VMs are in which state.
+//!
+//! A QEMU that libvirt has lost runs all the same: its VM is told as Running, so that nobody takes it for
+//! stopped and starts it a second time.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +11,40 @@ use wire::calls::vm::{CheckState, States, Sync};
 
 use crate::state::Host;
 use crate::sys::domain_xml::is_uuid;
-use crate::sys::libvirt::{Domain, State};
+use crate::sys::libvirt::State;
+use crate::sys::qemu_process;
 
 /// All VMs of this host. Domains whose name is no uuid are not VMs of any cloud.
 pub async fn sync(cx: Cx<Host>, _: Sync) -> Result<States, Fault> {
-    let domains = cx.libvirt.domains().await?;
-    let vms = || domains.iter().filter(|domain| is_uuid(&domain.name));
-    let going = vms().filter(|domain| domain.state == State::ShuttingDown);
-    Ok(States {
-        states: vms().map(|domain| (domain.name.clone(), word(domain))).collect(),
-        vm_in_shutdowns: going.map(|domain| domain.name.clone()).collect(),
-    })
+    Ok(told(look(&cx).await?))
 }
 
 /// The VMs asked for; one that is not here is shut down as far as this host knows.
 pub async fn check_state(cx: Cx<Host>, cmd: CheckState) -> Result<States, Fault> {
-    let domains = cx.libvirt.domains().await?;
-    let known: BTreeMap<&str, &Domain> =
-        domains.iter().map(|domain| (domain.name.as_str(), domain)).collect();
-    let state =
-        |uuid: &String| known.get(uuid.as_str()).map_or_else(|| State::Off.as_str().into(), |d| word(d));
-    let states = cmd.vm_uuids.iter().map(|uuid| (uuid.clone(), state(uuid))).collect();
-    Ok(States { states, vm_in_shutdowns: Vec::new() })
+    let known = look(&cx).await?;
+    let state = |uuid: String| {
+        let state = known.get(&uuid).copied().unwrap_or(State::Off);
+        (uuid, state)
+    };
+    Ok(told(cmd.vm_uuids.into_iter().map(state).collect()))
 }
 
-fn word(domain: &Domain) -> String {
-    domain.state.as_str().to_owned()
+/// libvirt is asked first: what starts after that is seen by its QEMU.
+async fn look(host: &Host) -> Result<BTreeMap<String, State>, Fault> {
+    let domains = host.libvirt.domains().await?.into_iter();
+    let mut known: BTreeMap<String, State> =
+        domains.filter(|domain| is_uuid(&domain.name)).map(|domain| (domain.name, domain.state)).collect();
+    for uuid in tokio::task::spawn_blocking(qemu_process::running).await?? {
+        if is_uuid(&uuid) {
+            known.entry(uuid).or_insert(State::Running);
+        }
+    }
+    Ok(known)
+}
+
+fn told(known: BTreeMap<String, State>) -> States {
+    let going = known.iter().filter(|(_, state)| **state == State::ShuttingDown);
+    let vm_in_shutdowns = going.map(|(uuid, _)| uuid.clone()).collect();
+    let states = known.into_iter().map(|(uuid, state)| (uuid, state.as_str().to_owned())).collect();
+    States { states, vm_in_shutdowns }
 }

@@ -60,6 +60,37 @@ async fn a_vm_lives_through_all_its_states_and_leaves_nothing() {
     assert!(paused.unwrap_err().error.contains("is not running on this host"));
 }
 
+/// A shell that waits under the name and with the arguments of a QEMU.
+#[expect(clippy::disallowed_methods, reason = "the product starts no QEMU itself")]
+fn lost_qemu(uuid: &str) -> std::process::Child {
+    use std::os::unix::process::CommandExt;
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.arg0("qemu-system-x86_64").args(["-c", "read x", "-uuid", &crate::sys::domain_xml::dashed(uuid)]);
+    shell.stdin(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_vm_whose_qemu_libvirt_has_lost_is_told_as_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = testing::host(dir.path());
+    let uuid = "9a".repeat(16);
+    assert_eq!(state(&cx, &uuid).await, "Shutdown");
+    let mut qemu = lost_qemu(&uuid);
+    while qemu_process_is_absent(&uuid) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(state(&cx, &uuid).await, "Running");
+    assert_eq!(sync(cx.clone(), Sync::default()).await.unwrap().states[&uuid], "Running");
+    drop(qemu.stdin.take());
+    qemu.wait().unwrap();
+    assert_eq!(state(&cx, &uuid).await, "Shutdown");
+}
+
+/// Between fork and exec it has our own arguments.
+fn qemu_process_is_absent(uuid: &str) -> bool {
+    crate::sys::qemu_process::find(uuid).unwrap().is_none()
+}
+
 #[tokio::test]
 async fn a_paused_vm_is_replaced_by_a_start() {
     let dir = tempfile::tempdir().unwrap();

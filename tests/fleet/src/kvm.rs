@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use wire::agent::{Cx, Routes};
+use wire::agent::{Cx, Owned, Routes};
 use wire::calls::{Done, host, localstorage, network, vm};
 use wire::{Call, Fault};
 
-use crate::{Size, World, lock, obey};
+use crate::{Size, World, lock, obey, owned};
 
 type Outcome<C> = Result<<C as Call>::Reply, Fault>;
 
@@ -32,6 +32,36 @@ pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
         .on(resume)
         .on(reboot)
         .on(destroy)
+        .on(sync)
+        .on(check_state)
+        .inventory(inventory)
+}
+
+async fn inventory(world: Arc<World>) -> Result<Vec<Owned>, Fault> {
+    let state = lock(&world.state);
+    let file = |kind: &'static str| move |path: &String| owned(kind, path, stem(path));
+    let domains = state.domains.keys().map(|uuid| owned("domain", uuid, uuid));
+    let bridges = state.bridges.iter().map(|(name, l2)| owned("bridge", name, l2));
+    let taps = state.taps.iter().map(|name| owned("tap", name, name));
+    let files = state.volumes.iter().map(file("volume")).chain(state.cache.iter().map(file("image")));
+    Ok(domains.chain(bridges).chain(taps).chain(files).collect())
+}
+
+/// Files are named by what they are.
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
+}
+
+async fn sync(cx: Cx<World>, _: vm::Sync) -> Outcome<vm::Sync> {
+    Ok(vm::States { states: lock(&cx.state).domains.clone(), vm_in_shutdowns: Vec::new() })
+}
+
+async fn check_state(cx: Cx<World>, command: vm::CheckState) -> Outcome<vm::CheckState> {
+    let state = lock(&cx.state);
+    let word = |uuid: &String| state.domains.get(uuid).cloned().unwrap_or_else(|| "Shutdown".into());
+    let states = command.vm_uuids.iter().map(|uuid| (uuid.clone(), word(uuid))).collect();
+    Ok(vm::States { states, vm_in_shutdowns: Vec::new() })
 }
 
 async fn fact(_: Cx<World>, _: host::GetFact) -> Outcome<host::GetFact> {
@@ -58,7 +88,7 @@ async fn check_interfaces(_: Cx<World>, _: network::CheckInterfaces) -> Outcome<
 
 async fn create_bridge(cx: Cx<World>, command: network::CreateBridge) -> Outcome<network::CreateBridge> {
     obey::<network::CreateBridge>(&cx, |state| {
-        state.bridges.insert(command.bridge_name);
+        state.bridges.insert(command.bridge_name, command.l2_network_uuid);
         Ok(Done {})
     })
 }
@@ -102,6 +132,7 @@ async fn clone_volume(
 async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Outcome<localstorage::Delete> {
     obey::<localstorage::Delete>(&cx, |state| {
         state.volumes.remove(&command.path);
+        state.cache.remove(&command.path);
         Ok(localstorage::Deleted::default())
     })
 }
@@ -118,7 +149,7 @@ async fn start(cx: Cx<World>, command: vm::Start) -> Outcome<vm::Start> {
         if !state.volumes.contains(&command.root_volume.install_path) {
             return Err(Fault::new("the root volume is not there"));
         }
-        if let Some(nic) = command.nics.iter().find(|nic| !state.bridges.contains(&nic.bridge_name)) {
+        if let Some(nic) = command.nics.iter().find(|nic| !state.bridges.contains_key(&nic.bridge_name)) {
             return Err(Fault::new(format!("there is no bridge {}", nic.bridge_name)));
         }
         state.domains.insert(command.vm_instance_uuid, "Running".into());

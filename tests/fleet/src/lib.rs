@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wire::agent::{Agent, Cx, Machine, Routes};
+use wire::agent::{Agent, Cx, Machine, Owned, Routes};
 use wire::{Call, Fault};
 
 /// What commands have made so far.
@@ -24,12 +24,15 @@ pub struct State {
     pub known_as: String,
     /// State by VM.
     pub domains: BTreeMap<String, String>,
-    pub bridges: BTreeSet<String>,
+    /// L2 network by name.
+    pub bridges: BTreeMap<String, String>,
     pub volumes: BTreeSet<String>,
     pub cache: BTreeSet<String>,
     pub namespaces: BTreeSet<String>,
-    /// Address by MAC.
+    /// L3 network by MAC.
     pub leases: BTreeMap<String, String>,
+    /// Taps that nothing made.
+    pub taps: BTreeSet<String>,
     pub images: BTreeSet<String>,
 }
 
@@ -126,6 +129,11 @@ impl World {
         lock(&self.carried_out).iter().filter(|done| **done == path).count()
     }
 
+    /// Changes what is there behind everybody's back.
+    pub fn meddle(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+    }
+
     fn spring(&self, path: &str, moment: Moment) {
         let sprung = {
             let mut traps = lock(&self.traps);
@@ -140,6 +148,11 @@ impl World {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no code panics while it holds a world")
+}
+
+/// Something that carries a mark.
+fn owned(kind: &str, name: &str, mark: &str) -> Owned {
+    Owned { kind: kind.to_owned(), name: name.to_owned(), resource: Some(mark.to_owned()) }
 }
 
 /// Carries a command out, with traps and refusals.

@@ -3,13 +3,29 @@
 use std::sync::Arc;
 
 use wire::Fault;
-use wire::agent::{Cx, Routes};
+use wire::agent::{Cx, Owned, Routes};
 use wire::calls::{Done, imagestore as call};
 
-use crate::{World, obey};
+use crate::{World, lock, obey, owned};
 
 pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
-    Routes::new(Arc::clone(world)).on(echo).on(connect).on(disconnect).on(ping).on(download).on(delete)
+    Routes::new(Arc::clone(world))
+        .on(echo)
+        .on(connect)
+        .on(disconnect)
+        .on(ping)
+        .on(download)
+        .on(delete)
+        .inventory(inventory)
+}
+
+/// Where the simulated storage keeps its images, whatever it is told.
+const STORE: &str = "/fleet_bs";
+
+/// As the agent keeps images below the path that tests choose.
+async fn inventory(world: Arc<World>) -> Result<Vec<Owned>, Fault> {
+    let image = |uuid: &String| owned("image", &format!("{STORE}/images/{uuid}/image"), uuid);
+    Ok(lock(&world.state).images.iter().map(image).collect())
 }
 
 fn capacity() -> call::Capacity {

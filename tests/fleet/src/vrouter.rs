@@ -3,13 +3,23 @@
 use std::sync::Arc;
 
 use wire::Fault;
-use wire::agent::{Cx, Routes};
+use wire::agent::{Cx, Owned, Routes};
 use wire::calls::{Done, dhcp};
 
-use crate::{World, obey};
+use crate::{World, lock, obey, owned};
 
 pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
-    Routes::new(Arc::clone(world)).on(prepare).on(apply).on(release).on(delete_namespace)
+    Routes::new(Arc::clone(world)).on(prepare).on(apply).on(release).on(delete_namespace).inventory(inventory)
+}
+
+async fn inventory(world: Arc<World>) -> Result<Vec<Owned>, Fault> {
+    let state = lock(&world.state);
+    let network = |name: &String| {
+        let (_, l3) = name.rsplit_once('_').unwrap_or_default();
+        owned("namespace", name, l3)
+    };
+    let leases = state.leases.iter().map(|(mac, l3)| owned("lease", mac, l3));
+    Ok(state.namespaces.iter().map(network).chain(leases).collect())
 }
 
 async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fault> {
@@ -21,11 +31,16 @@ async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fau
 
 async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> {
     obey::<dhcp::BatchApply>(&cx, |state| {
-        for lease in command.dhcp_infos.into_iter().flat_map(|info| info.dhcp) {
-            if !state.namespaces.contains(&lease.namespace_name) {
-                return Err(Fault::new("prepare the namespace first"));
+        for info in command.dhcp_infos {
+            if info.rebuild {
+                state.leases.retain(|_, l3| *l3 != info.l3_network_uuid);
             }
-            state.leases.insert(lease.mac, lease.ip);
+            for lease in info.dhcp {
+                if !state.namespaces.contains(&lease.namespace_name) {
+                    return Err(Fault::new("prepare the namespace first"));
+                }
+                state.leases.insert(lease.mac, lease.l3_network_uuid);
+            }
         }
         Ok(Done {})
     })

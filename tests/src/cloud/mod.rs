@@ -30,7 +30,8 @@ pub use site::Vm;
 
 use crate::api::Api;
 use crate::http::Client;
-use crate::lab::{Daemon, Lab, Network};
+use crate::lab::program::run;
+use crate::lab::{Daemon, Lab, Libvirt, Network};
 use crate::site::Site;
 use ground::Ground;
 use leftovers::Before;
@@ -135,6 +136,30 @@ impl Cloud {
     pub async fn inventory(&self) -> Result<Vec<String>> {
         let owned = self.programs.inventories(&self.ground).await?;
         Ok(owned.into_iter().map(|owned| format!("{} {}", owned.kind, owned.name)).collect())
+    }
+
+    /// `virsh <args>` on a host, by somebody who knows nothing of the cloud.
+    pub fn virsh(&self, host: &str, args: &[&str]) -> Result<String> {
+        let uri = Libvirt::uri(self.ground.machine(&self.host(host)?.place));
+        run("virsh", ["-c", &uri].iter().chain(args))
+    }
+
+    /// `ip <args>` on a host.
+    pub fn ip(&self, host: &str, args: &[&str]) -> Result<String> {
+        let network = self.host(host)?.place.network.as_ref();
+        network.context("the host has no network of its own")?.ip(args.iter().copied())
+    }
+
+    /// Where a host keeps volumes: as it says, and as the test reaches it.
+    pub fn volumes(&self, host: &str) -> Result<(PathBuf, PathBuf)> {
+        let place = self.plan.dir.join(ground::PRIMARY);
+        let machine = self.ground.machine(&self.host(host)?.place);
+        Ok((place, machine.dir().join("primary")))
+    }
+
+    fn host(&self, name: &str) -> Result<&ground::Host> {
+        let found = self.ground.hosts.iter().find(|host| host.name == name);
+        found.with_context(|| format!("there is no host {name}"))
     }
 
     /// Where the gateway of the VMs' network lives: what answers there answers the world.

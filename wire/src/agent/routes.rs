@@ -12,9 +12,10 @@ use super::Cx;
 use super::runner::Runner;
 use super::task::Task;
 use crate::call::{Call, Effect, Fault, Mode, to_body};
+use crate::calls::inventory::{List, Listed};
 
 /// Something on this machine that carries Cumulet's mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
 pub struct Owned {
     /// `domain`, `bridge`, `tap`, `namespace`, `volume`, `image`, …
     pub kind: String,
@@ -98,16 +99,21 @@ impl<S: Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Lists all that this agent made, at `GET /inventory`.
+    /// Lists all that this agent made: the whole at `GET /inventory`, and by [`List`] to those who know
+    /// what it was before.
     #[must_use]
     pub fn inventory<F, Fut>(mut self, list: F) -> Self
     where
         F: Fn(Arc<S>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<Owned>, Fault>> + Send + 'static,
     {
-        let state = self.state.clone();
-        self.table.inventory = Box::new(move || Box::pin(list(state.clone())));
-        self
+        let (state, list) = (self.state.clone(), Arc::new(list));
+        let whole = Arc::clone(&list);
+        self.table.inventory = Box::new(move || Box::pin(whole(state.clone())));
+        self.on(move |cx: Cx<S>, asked: List| {
+            let listing = list(Arc::clone(cx.state()));
+            async move { Ok(Listed::unless_known(listing.await?, &asked.known)) }
+        })
     }
 
     /// Serves plain HTTP beside the commands: uploads, WebSockets. May be called several times.

@@ -6,6 +6,7 @@ pub mod console;
 pub mod dhcp;
 pub mod host;
 pub mod imagestore;
+pub mod inventory;
 pub mod localstorage;
 pub mod network;
 pub mod vm;

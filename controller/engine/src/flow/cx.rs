@@ -15,7 +15,8 @@ use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id, Stamp};
-use crate::node::Era;
+use crate::node::{self, Era};
+use crate::queue::Turn;
 
 /// Where an agent is, and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,24 @@ pub struct Agent {
     /// `the kvm-agent of host "hv1"`
     pub name: String,
 }
+
+/// A turn at something, held until it is dropped.
+pub struct Held {
+    _turn: Turn,
+    /// Among several controllers.
+    hold: Option<Hold>,
+}
+
+struct Hold {
+    engine: Engine,
+    era: Arc<Era>,
+    guard: Guard,
+    resource: Id<Any>,
+    generation: i64,
+}
+
+/// Who waits for what another controller holds looks again so often, should no notice come.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One step of one flow at work.
 pub struct Cx {
@@ -73,6 +92,39 @@ impl Cx {
         Box::pin(run(&self.engine, flow, Start { id, job: None })).await
     }
 
+    /// Waits until no other flow works on `resource`, and keeps others from it. Held longer than the step
+    /// only when this controller dies, and then until the step is repeated or the flow ends.
+    pub async fn alone_with(&self, resource: Id<Any>, who: &str) -> Result<Held> {
+        let turn = self.engine.queues().enter(&resource.to_string(), 1, who).await;
+        let hold = match self.engine.db().is_shared() {
+            true => Some(self.hold(resource).await?),
+            false => None,
+        };
+        Ok(Held { _turn: turn, hold })
+    }
+
+    async fn hold(&self, resource: Id<Any>) -> Result<Hold> {
+        let guard = self.guard();
+        loop {
+            let held = self.engine.db().write(move |tx| Box::pin(guard.hold(tx, resource)));
+            match held.await? {
+                Ok(generation) => {
+                    let (engine, era) = (self.engine.clone(), Arc::clone(&self.era));
+                    return Ok(Hold { engine, era, guard, resource, generation });
+                }
+                Err(owner) if owner.state == "running" => {
+                    let told = self.engine.waiters().wait(owner.flow);
+                    let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
+                }
+                Err(owner) => return Err(owner.refuses()),
+            }
+        }
+    }
+
+    fn guard(&self) -> Guard {
+        Guard { flow: self.flow, node: self.era.id, epoch: self.epoch.load(Ordering::SeqCst) }
+    }
+
     /// A failed outcome is remembered for ever: what is tried again after that must be another task.
     fn attempt(&self) -> String {
         self.attempt.to_string()
@@ -89,10 +141,22 @@ impl Cx {
 
     /// "Stale" is not a failure: prove ownership again and go on, or stop with [`codes::LOST`].
     async fn renew(&self) -> Result<()> {
-        let guard = Guard { flow: self.flow, node: self.era.id, epoch: self.epoch.load(Ordering::SeqCst) };
+        let guard = self.guard();
         let fresh = self.engine.db().write(move |tx| Box::pin(guard.renew(tx))).await?;
         self.epoch.store(fresh, Ordering::SeqCst);
         Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(Hold { engine, era, guard, resource, generation }) = self.hold.take() else { return };
+        node::spawn(&era, async move {
+            let given = engine.db().write(move |tx| Box::pin(guard.let_go(tx, resource, generation)));
+            if let Err(error) = given.await {
+                tracing::warn!(%resource, %error, "given back when the flow ends");
+            }
+        });
     }
 }
 

@@ -259,11 +259,11 @@ impl<F: Flow> Driver<F> {
     /// Ends it where it stands; what is left behind was named to the operator.
     async fn abandon(&mut self) -> Result<Moved> {
         tracing::warn!(flow = %self.row.uuid, title = self.row.title, "abandoned by an operator");
-        let (guard, resource, body) = (self.guard(), self.row.resource, serde_json::to_string(&self.flow)?);
-        let log = self.log.written();
-        let written = self.engine.db().write(move |tx| {
-            Box::pin(async move { guard.end(tx, resource, "abandoned", (body, log), None).await })
-        });
+        let (guard, body, log) = (self.guard(), serde_json::to_string(&self.flow)?, self.log.written());
+        let written = self
+            .engine
+            .db()
+            .write(move |tx| Box::pin(async move { guard.end(tx, "abandoned", (body, log), None).await }));
         written.await.map(|()| Moved::Ended)
     }
 
@@ -350,7 +350,7 @@ async fn record_on<F: Flow>(
         return Ok((Some(at), flow));
     }
     let answer = flow.answer(tx).await?;
-    guard.end(tx, row.resource, "done", (body, log), Some(&answer)).await?;
+    guard.end(tx, "done", (body, log), Some(&answer)).await?;
     if let Some(job) = row.job {
         crate::api::job::succeed_of(tx, job, row.uuid, &answer).await?;
     }
@@ -385,7 +385,7 @@ async fn record_back<F: Flow>(
         }
     }
     let body = serde_json::to_string(&flow)?;
-    guard.end(tx, row.resource, "undone", (body, log), None).await?;
+    guard.end(tx, "undone", (body, log), None).await?;
     if let Some(job) = row.job {
         let error: ErrorCode = serde_json::from_str(row.error.as_deref().unwrap_or("null"))?;
         crate::api::job::fail_of(tx, job, row.uuid, &error).await?;

@@ -37,7 +37,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use cx::explain;
-pub use cx::{Agent, Cx};
+pub use cx::{Agent, Cx, Held};
 use store::{Begun, Claim, FlowRow};
 pub use store::{FlowView, OwnedBy};
 pub(crate) use waiters::{Alive, Waiters};
@@ -54,6 +54,8 @@ use crate::queue::Turn;
 
 /// How long an act may take before its outcome counts as unknown, unless the step says otherwise.
 pub const ACT_LIMIT: Duration = Duration::from_secs(600);
+/// Who waits for a resource that another controller's flow has looks so often.
+const HOLD_AGAIN: Duration = Duration::from_millis(500);
 /// Who waits for a flow looks at its row so often, should no notice come.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -279,7 +281,8 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
             }
             Begun::Before => return Ok(Began::Perhaps),
             Begun::Busy(owner) if owner.state == "running" => {
-                let _ended = ended(engine, owner.flow).await;
+                let told = engine.waiters().wait(owner.flow);
+                let _ = tokio::time::timeout(HOLD_AGAIN, told).await;
             }
             Begun::Busy(owner) => return Err(owner.refuses()),
         }

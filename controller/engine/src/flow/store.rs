@@ -117,7 +117,12 @@ const OWN: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1
      WHERE ownership.flow IS NULL RETURNING generation";
 const OWNER: &str = "SELECT f.uuid AS flow, f.title, f.state, f.error FROM ownership o \
      JOIN flow f ON f.uuid = o.flow WHERE o.resource = $1";
-const DISOWN: &str = "UPDATE ownership SET flow = NULL WHERE resource = $1 AND flow = $2";
+const DISOWN: &str = "UPDATE ownership SET flow = NULL WHERE flow = $1";
+const HOLD: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1, 1, $2) \
+     ON CONFLICT (resource) DO UPDATE SET generation = ownership.generation + 1, flow = excluded.flow \
+     WHERE ownership.flow IS NULL OR ownership.flow = excluded.flow RETURNING generation";
+const LET_GO: &str = "UPDATE ownership SET flow = NULL WHERE resource = $1 AND flow = $2 AND generation = $3";
+const OWNED: &str = "SELECT count(*) FROM flow WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 const INSERT: &str = "INSERT INTO flow (uuid, name, version, title, resource, generation, owner, epoch, \
      direction, step, state, body, job, attempts, create_date, last_op_date) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'forward', 0, 'running', $9, $10, 0, $11, $11)";
@@ -314,17 +319,34 @@ impl Guard {
         Ok(epoch)
     }
 
+    /// Owns `resource` too, for a while: its generation, or who owns it.
+    pub(crate) async fn hold(self, tx: &mut Tx, resource: Id<Any>) -> Result<Result<i64, OwnedBy>> {
+        if tx.number(OWNED, args![self.flow, self.node, self.epoch]).await? == 0 {
+            return Err(codes::LOST.because(format!("flow {} has another owner", self.flow)));
+        }
+        if let Some((generation,)) = tx.opt::<(i64,)>(HOLD, args![resource, self.flow]).await? {
+            return Ok(Ok(generation));
+        }
+        let owner = owner(tx, resource).await?;
+        owner.map(Err).ok_or_else(|| codes::BUSY.because("the resource is being worked on"))
+    }
+
+    /// Gives back what [`Guard::hold`] took.
+    pub(crate) async fn let_go(self, tx: &mut Tx, resource: Id<Any>, generation: i64) -> Result<()> {
+        tx.notify(Notice::Flow(self.flow));
+        tx.exec(LET_GO, args![resource, self.flow, generation]).await.map(|_| ())
+    }
+
     /// Ends the flow: `done` with its answer, `undone`, or `abandoned`. Its resource is free again.
     pub(crate) async fn end(
         self,
         tx: &mut Tx,
-        resource: Id<Any>,
         state: &str,
         memory: (String, String),
         answer: Option<&Value>,
     ) -> Result<()> {
         self.change(tx, END, args![state, memory.0, memory.1, answer, Stamp::now()]).await?;
-        tx.exec(DISOWN, args![resource, self.flow]).await?;
+        tx.exec(DISOWN, args![self.flow]).await?;
         tx.notify(Notice::Flow(self.flow));
         Ok(())
     }

@@ -4,9 +4,9 @@
 //! rebuild never takes back what a VM's start has just added.
 
 use async_trait::async_trait;
-use engine::flow::{Agent, Cx};
-use engine::queue::Turn;
-use engine::{Result, codes};
+use engine::flow::{Agent, Cx, Held};
+
+use engine::{Id, Result, codes};
 use wire::calls::dhcp as call;
 
 use super::driver::NetworkService;
@@ -15,7 +15,7 @@ use crate::config::Ports;
 use crate::host::HostInventory;
 use crate::l2::{self, Attachment};
 use crate::l3::address::{self, Address};
-use crate::l3::{L3NetworkInventory, store as l3_store};
+use crate::l3::{L3Network, L3NetworkInventory, store as l3_store};
 
 pub(super) const TYPE: &str = "Flat";
 const DHCP: &str = "DHCP";
@@ -52,7 +52,7 @@ impl NetworkService for Flat {
         if !has(services, DHCP) || leases.is_empty() {
             return Ok(());
         }
-        let _turn = turn(cx, host, l3).await;
+        let _turn = turn(cx, host, l3).await?;
         let Some(server) = enter(cx, host, l3).await? else {
             let details = format!("l3 network \"{}\" has no ip range: add one", l3.name);
             return Err(codes::STATE.because(details));
@@ -68,7 +68,7 @@ impl NetworkService for Flat {
         l3: &L3NetworkInventory,
         leases: &[Lease],
     ) -> Result<()> {
-        let _turn = turn(cx, host, l3).await;
+        let _turn = turn(cx, host, l3).await?;
         if leases.is_empty() || !store::is_on_host(&mut cx.read().await?, l3.uuid, host.uuid).await? {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl NetworkService for Flat {
         l3: &L3NetworkInventory,
         services: &[String],
     ) -> Result<()> {
-        let _turn = turn(cx, host, l3).await;
+        let _turn = turn(cx, host, l3).await?;
         if !has(services, DHCP) {
             return leave(cx, host, l3).await;
         }
@@ -95,9 +95,22 @@ impl NetworkService for Flat {
     }
 
     async fn leave(&self, cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<()> {
-        let _turn = turn(cx, host, l3).await;
+        let _turn = turn(cx, host, l3).await?;
         leave(cx, host, l3).await
     }
+}
+
+/// Takes a namespace off a host that should not have the network, which may not be known any more. False
+/// when the host has it by now: a VM that starts there enters the network in the same turn.
+pub async fn evict(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, namespace: &str) -> Result<bool> {
+    let _turn = line(cx, host, l3, namespace).await?;
+    if store::is_on_host(&mut cx.read().await?, l3, host.uuid).await? {
+        return Ok(false);
+    }
+    let (bridge, _) = namespace.rsplit_once('_').unwrap_or_default();
+    let (bridge_name, namespace_name) = (bridge.to_owned(), namespace.to_owned());
+    let delete = call::DeleteNamespace { bridge_name, namespace_name };
+    cx.call(&agent(cx, host), &delete).await.map(|_| true)
 }
 
 fn has(services: &[String], wanted: &str) -> bool {
@@ -108,10 +121,14 @@ fn agent(cx: &Cx, host: &HostInventory) -> Agent {
     host.agent("vrouter-agent", cx.engine().of::<Ports>().vrouter_agent)
 }
 
-async fn turn(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Turn {
-    let key = format!("flat {} {}", l3.uuid, host.uuid);
-    let who = format!("dhcp of l3 network \"{}\" on host \"{}\"", l3.name, host.name);
-    cx.engine().queues().enter(&key, 1, &who).await
+async fn turn(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<Held> {
+    line(cx, host, l3.uuid, &l3.name).await
+}
+
+async fn line(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, name: &str) -> Result<Held> {
+    let both = Id::derived(&["flat", &l3.to_string(), &host.uuid.to_string()]);
+    let who = format!("dhcp of l3 network \"{name}\" on host \"{}\"", host.name);
+    cx.alone_with(both, &who).await
 }
 
 /// Enters that the host has the network, and tells the address of its server; none without a range.

@@ -21,6 +21,7 @@ use super::{L3Network, L3NetworkInventory};
 use crate::host::HostInventory;
 
 pub use driver::{NETWORK_SERVICES, NetworkService};
+pub use flat::evict;
 pub(super) use store::{assigned, hosts_concerned, of_all, replace};
 
 inventory! {
