@@ -160,9 +160,10 @@ pub async fn serve<S: Send + Sync + 'static>(address: SocketAddr, routes: Routes
     let listener = TcpListener::bind(address).await.unwrap();
     let (address, dir, stop) =
         (listener.local_addr().unwrap(), tempfile::tempdir().unwrap(), CancellationToken::new());
-    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let agent = Agent { name: "simulated", state_dir: dir.path().to_owned(), again: false };
     let (machine, ended) = (Machine::here().unwrap(), stop.clone());
-    let served = tokio::spawn(async move { agent.serve_on(listener, machine, routes, ended).await.unwrap() });
+    let served =
+        tokio::spawn(async move { agent.serve_on(listener, None, machine, routes, ended).await.unwrap() });
     Serving { address, stop, served: Some(served), _dir: dir }
 }
 

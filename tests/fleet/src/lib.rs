@@ -188,9 +188,9 @@ async fn serve(
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(at).await?;
     let (address, dir) = (listener.local_addr()?, tempfile::tempdir()?);
-    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let agent = Agent { name: "simulated", state_dir: dir.path().to_owned(), again: false };
     let (machine, stop) = (Machine::here()?, stop.clone());
-    tokio::spawn(async move { agent.serve_on(listener, machine, routes, stop).await });
+    tokio::spawn(async move { agent.serve_on(listener, None, machine, routes, stop).await });
     dirs.push(dir);
     Ok(address)
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
-use reqwest::Client;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +20,7 @@ use self::callback::Waiting;
 use self::talk::Progress;
 use crate::call::{Call, EXPIRED, Fault, Fence, Mode, STALE, TaskId, from_body};
 use crate::client::client;
+use crate::tls::{Http, Live};
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Idle connections kept per agent, and for how long: short, since agents are many.
@@ -33,7 +33,7 @@ pub struct Caller(Arc<Shared>);
 
 struct Shared {
     callback_url: String,
-    client: Client,
+    http: Http,
     waiting: Waiting,
 }
 
@@ -66,9 +66,18 @@ impl Caller {
     /// # Panics
     /// When the TLS library cannot be set up.
     pub fn new(callback_url: impl Into<String>) -> Self {
-        let client = client(CONNECT, IDLE, IDLE_AGE).build().expect("the TLS library can be set up");
+        Caller::certified(callback_url, None)
+    }
+
+    /// One that proves who it is to agents at https addresses.
+    ///
+    /// # Panics
+    /// When the TLS library cannot be set up.
+    pub fn certified(callback_url: impl Into<String>, live: Option<Live>) -> Self {
+        let http =
+            Http::new(live, || client(CONNECT, IDLE, IDLE_AGE)).expect("the TLS library can be set up");
         let waiting = Waiting::default();
-        Caller(Arc::new(Shared { callback_url: callback_url.into(), client, waiting }))
+        Caller(Arc::new(Shared { callback_url: callback_url.into(), http, waiting }))
     }
 
     /// Where agents are told to report.
@@ -76,7 +85,8 @@ impl Caller {
         &self.0.callback_url
     }
 
-    /// Takes in outcomes at `POST /asyncrest/callback`.
+    /// Takes in outcomes at `POST /asyncrest/callback`; those of a machine that was addressed by its name, from
+    /// that machine alone: behind [`tls::only`](crate::tls::only).
     pub fn router(&self) -> Router {
         self.0.waiting.router()
     }
@@ -111,10 +121,17 @@ impl Caller {
     }
 }
 
+/// One that shows no certificate, by its callback URL.
+impl From<&str> for Caller {
+    fn from(callback_url: &str) -> Self {
+        Caller::new(callback_url)
+    }
+}
+
 impl Shared {
     /// An asynchronous call: whatever is heard first of the callback and our own questions.
     async fn converse(&self, ask: &Ask, progress: &mut Progress) -> Result<Bytes, CallError> {
-        let mut wait = self.waiting.wait_for(&ask.task);
+        let mut wait = self.waiting.wait_for(&ask.task, ask.machine);
         tokio::select! {
             biased;
             outcome = wait.outcome() => Ok(outcome),
