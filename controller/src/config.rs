@@ -10,8 +10,11 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// Where the API and the agents' callbacks are served.
+    /// Where the API is served; in the plain, agents report there too.
     pub listen: SocketAddr,
+    pub agents: AgentsMode,
+    /// Where machines enrol and agents report, proving who they are.
+    pub agents_listen: SocketAddr,
     /// Where the controller keeps its files.
     pub state_dir: PathBuf,
     pub database: Database,
@@ -31,6 +34,17 @@ pub struct Database {
     pub url: Option<String>,
 }
 
+/// How agents are spoken with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentsMode {
+    /// Mutual TLS: both sides prove who they are.
+    #[default]
+    Certified,
+    /// Plain HTTP, as ZStack's agents speak it: whoever reaches a port is believed.
+    Plain,
+}
+
 /// Where agents listen on their hosts.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -39,6 +53,8 @@ pub struct Ports {
     pub storage_agent: u16,
     pub vrouter_agent: u16,
     pub console_proxy: u16,
+    /// Where a storage-agent takes uploads of clients, who have no certificates.
+    pub uploads: u16,
 }
 
 /// Where the console proxy is.
@@ -69,6 +85,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            agents: AgentsMode::default(),
+            agents_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             state_dir: "/var/lib/cumulet/controller".into(),
             database: Database::default(),
             callback_url: None,
@@ -81,7 +99,13 @@ impl Default for Config {
 
 impl Default for Ports {
     fn default() -> Self {
-        Ports { kvm_agent: 7070, storage_agent: 7171, vrouter_agent: 7272, console_proxy: 7758 }
+        Ports {
+            kvm_agent: 7070,
+            storage_agent: 7171,
+            vrouter_agent: 7272,
+            console_proxy: 7758,
+            uploads: 7172,
+        }
     }
 }
 
@@ -99,10 +123,23 @@ impl Config {
         self.database.url.clone().unwrap_or_else(file)
     }
 
-    /// Where agents report, given the address that is listened on.
-    pub fn callback_url(&self, address: SocketAddr) -> String {
-        let own = || format!("http://{address}/zstack/asyncrest/callback");
-        self.callback_url.clone().unwrap_or_else(own)
+    /// Where agents report, given the address that is listened on for them.
+    pub fn callback_url(&self, address: SocketAddr) -> Result<String> {
+        let wrong = |why: String| codes::INVALID_ARGUMENT.because(why);
+        if self.callback_url.is_none() && address.ip().is_unspecified() {
+            let why =
+                format!("agents cannot report to {address}: configure callback-url with an address of ours");
+            return Err(wrong(why));
+        }
+        let own = |scheme: &str| format!("{scheme}://{address}/zstack/asyncrest/callback");
+        match self.agents {
+            AgentsMode::Plain => Ok(self.callback_url.clone().unwrap_or_else(|| own("http"))),
+            AgentsMode::Certified => {
+                let url = self.callback_url.clone().unwrap_or_else(|| own("https"));
+                let url = wire::tls::name::to_controller(&url);
+                url.map(String::from).map_err(|why| wrong(format!("callback-url: {why}")))
+            }
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Controller {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let Ports { kvm, vrouter, storage } = ports;
         let config = format!(
-            "listen = \"{address}\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
+            "listen = \"{address}\"\nagents = \"plain\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
              kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n",
         );
         std::fs::write(dir.join("controller.toml"), config)

@@ -75,12 +75,12 @@ impl WeakEngine {
 
 impl Engine {
     /// Wires the modules together, takes over what a crash left unfinished and starts the sweeps.
-    /// `config` is what drivers find again by [`Engine::of`].
+    /// `caller` is how agents are called, and where they report; `config` is what drivers find again by [`Engine::of`].
     pub async fn start<C: Send + Sync + 'static>(
         db: Db,
         modules: Vec<Module>,
         gate: Gate,
-        callback_url: &str,
+        caller: impl Into<Caller>,
         config: C,
     ) -> Result<Engine> {
         let values = Values::load(&mut db.read().await?).await?;
@@ -94,7 +94,7 @@ impl Engine {
         let engine = Engine(Arc::new(Inner {
             node: Id::random(),
             queues: Queues::default(),
-            caller: Caller::new(callback_url),
+            caller: caller.into(),
             http: http_client()?,
             jobs: wired.jobs(),
             entries: wired.entries,
