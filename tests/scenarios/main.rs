@@ -3,5 +3,6 @@
 mod crash;
 mod doors;
 mod errors;
+mod secrecy;
 mod site;
 mod sweep;

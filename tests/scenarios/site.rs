@@ -29,7 +29,7 @@ impl Deref for Site {
     }
 }
 
-fn wanted() -> Wanted {
+pub fn wanted() -> Wanted {
     let here = IpAddr::from(Ipv4Addr::LOCALHOST);
     Wanted {
         hosts: vec![("hv1".into(), here)],

@@ -34,22 +34,40 @@ pub struct Controller {
     program: PathBuf,
     dir: PathBuf,
     address: SocketAddr,
+    agents: SocketAddr,
     child: Option<Child>,
 }
 
 impl Controller {
-    /// One that is not started yet, with its state in `dir`, on loopback.
+    /// One that is not started yet, with its state in `dir`, on loopback; it speaks with agents in the plain.
     pub fn new(program: PathBuf, dir: &Path, ports: Ports) -> Result<Self> {
+        let address = free_address()?;
+        Self::configured(program, dir, ports, address, address, "agents = \"plain\"")
+    }
+
+    /// One whose agents prove who they are.
+    pub fn certified(program: PathBuf, dir: &Path, ports: Ports) -> Result<Self> {
+        let (address, agents) = (free_address()?, free_address()?);
+        Self::configured(program, dir, ports, address, agents, &format!("agents-listen = \"{agents}\""))
+    }
+
+    fn configured(
+        program: PathBuf,
+        dir: &Path,
+        ports: Ports,
+        address: SocketAddr,
+        agents: SocketAddr,
+        more: &str,
+    ) -> Result<Self> {
         ensure!(program.exists(), "{} is missing: cargo build --workspace", program.display());
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let Ports { kvm, vrouter, storage } = ports;
         let config = format!(
-            "listen = \"{address}\"\nagents = \"plain\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
+            "listen = \"{address}\"\n{more}\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
              kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n",
         );
         std::fs::write(dir.join("controller.toml"), config)
             .with_context(|| format!("cannot write into {}", dir.display()))?;
-        Ok(Self { program, dir: dir.to_owned(), address, child: None })
+        Ok(Self { program, dir: dir.to_owned(), address, agents, child: None })
     }
 
     /// Starts it, and waits until it answers.
@@ -72,6 +90,11 @@ impl Controller {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where machines enrol and agents report.
+    pub fn agents(&self) -> SocketAddr {
+        self.agents
     }
 
     pub async fn login(&self) -> Result<Api> {
@@ -121,6 +144,11 @@ impl Controller {
     pub fn last_words(&self) -> String {
         tail(&self.log(), 40)
     }
+}
+
+/// Nobody listens there now.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 impl Drop for Controller {

@@ -30,11 +30,13 @@ pub(super) const SWEEP: Sweep = Sweep {
 /// # Errors
 /// When the token is not good, or the address has another machine.
 pub(super) async fn enrol(engine: &Engine, from: IpAddr, asked: Enrolment) -> Result<Issued> {
+    let (id, secret) = (asked.id.parse().map_err(|_| unknown())?, hashed(&asked.secret));
+    // Whoever guesses costs no more than this.
+    let known = store::token(&mut engine.db().read().await?, id).await?;
+    known.filter(|token| token.secret == secret).ok_or_else(unknown)?;
     validate::name("name", &asked.name)?;
     let key = tls::key_of(&asked.request).map_err(refused)?;
-    let address = asked.address.unwrap_or(from).to_canonical();
-    let (id, secret) = (asked.id.parse().map_err(|_| unknown())?, hashed(&asked.secret));
-    let name = asked.name;
+    let (name, address) = (asked.name, asked.address.unwrap_or(from).to_canonical());
     let machine = engine.db().write(move |tx| {
         Box::pin(async move {
             let token = store::token(tx, id).await?.filter(|token| token.secret == secret);

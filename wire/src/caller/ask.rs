@@ -6,9 +6,10 @@ use reqwest::{Client, RequestBuilder, Url};
 
 use super::CallError;
 use crate::call::{
-    CALLBACK_URL, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE, TASK_UUID, TaskId,
+    CALLBACK_URL, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE, TASK_UUID, TRUST,
+    TaskId,
 };
-use crate::tls::{MachineId, name};
+use crate::tls::{Http, MachineId, name};
 
 pub struct Ask {
     pub agent: String,
@@ -40,8 +41,13 @@ impl Ask {
     }
 
     /// The command itself.
-    pub fn command(&self, client: &Client) -> RequestBuilder {
-        client.post(self.url.clone()).headers(self.headers.clone()).body(self.body.clone())
+    pub fn command(&self, http: &Http) -> RequestBuilder {
+        let command = http.client().post(self.url.clone()).headers(self.headers.clone());
+        let command = command.body(self.body.clone());
+        match http.trust() {
+            Some(trust) => command.header(TRUST, trust),
+            None => command,
+        }
     }
 
     /// The question what became of it.

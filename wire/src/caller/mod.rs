@@ -110,6 +110,10 @@ impl Caller {
         command: &C,
     ) -> Result<C::Reply, CallError> {
         let ask = Ask::new::<C>(base_url, task, fence, &self.0.callback_url, command)?;
+        if let Some(machine) = ask.machine.filter(|machine| self.0.http.shuns(*machine)) {
+            let cause = format!("machine {machine} is revoked: enrol it again");
+            return Err(CallError::Unreachable { agent: ask.agent, cause });
+        }
         let mut progress = Progress::new();
         // Boxed: a call is waited for in many futures, which would all carry its size.
         let outcome = match C::MODE {

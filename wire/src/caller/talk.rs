@@ -144,7 +144,7 @@ impl Shared {
     }
 
     async fn send(&self, ask: &Ask, limit: Option<Duration>, progress: &mut Progress) -> Attempt {
-        let mut request = ask.command(&self.http.client());
+        let mut request = ask.command(&self.http);
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }

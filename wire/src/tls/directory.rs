@@ -12,7 +12,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
@@ -131,10 +131,21 @@ impl Directory {
         let path = self.0.join(LOCK);
         let about = |source| Error::File { verb: "lock", path: path.clone(), source };
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(about)?;
+        self.hand_over(&file).map_err(about)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(source)) => Err(about(source)),
+        }
+    }
+
+    /// To whoever the directory belongs to: agents of one machine may run as different users, and what root
+    /// has renewed must not be lost to the others.
+    fn hand_over(&self, file: &File) -> io::Result<()> {
+        let (dir, own) = (fs::metadata(&self.0)?, file.metadata()?);
+        match dir.uid() == own.uid() {
+            true => Ok(()),
+            false => fchown(file, Some(dir.uid()), Some(dir.gid())),
         }
     }
 
@@ -145,7 +156,8 @@ impl Directory {
             // Agents of one machine may write at the same time.
             let new = self.0.join(format!(".{name}.{:016x}", rand::random::<u64>()));
             let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
-            let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+            let written = self.hand_over(&file).and_then(|()| file.write_all(text.as_bytes()));
+            let written = written.and_then(|()| file.sync_all());
             let there = written.and_then(|()| fs::rename(&new, &path));
             there.inspect_err(|_| drop(fs::remove_file(&new)))?;
             File::open(&self.0)?.sync_all()

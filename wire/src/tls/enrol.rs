@@ -22,6 +22,7 @@ use reqwest::{RequestBuilder, Url};
 use rustls::version::TLS13;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::authority::fingerprint_of;
 use super::first_contact::FirstContact;
@@ -77,6 +78,15 @@ pub struct Trust {
     pub revoked: Vec<MachineId>,
 }
 
+impl Trust {
+    /// The same for the same, and otherwise another.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(&self.authorities);
+        self.revoked.iter().for_each(|machine| hash.update(machine.to_string()));
+        hex::encode(&hash.finalize()[..16])
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Issued {
     pub machine: MachineId,
@@ -91,8 +101,9 @@ pub struct Enrol {
     /// The controller's listener for agents, such as https://10.0.0.1:8081
     #[arg(long, value_name = "URL")]
     pub controller: String,
-    /// What the controller answered to POST /v1/enrolment-tokens; "-" reads it from standard input
-    #[arg(long, value_name = "TOKEN")]
+    /// What the controller answered to POST /v1/enrolment-tokens; by default it is read from standard input,
+    /// so that no list of processes shows it
+    #[arg(long, value_name = "TOKEN", default_value = "-")]
     pub token: String,
     /// Where this machine's agents are reached [default: the address that the controller sees]
     #[arg(long, value_name = "IP")]

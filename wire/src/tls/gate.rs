@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::listener::Guest;
 use super::{Live, Peer, Role};
-use crate::call::{Fault, to_body};
+use crate::call::{Fault, TRUST, to_body};
 
 #[derive(Clone)]
 struct Gate {
@@ -31,6 +31,10 @@ async fn check(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
     let guest = request.extensions().get::<ConnectInfo<Guest>>();
     match gate.judge(guest.and_then(|guest| guest.0.peer.as_ref())) {
         Ok(peer) => {
+            let trust = request.headers().get(TRUST).and_then(|trust| trust.to_str().ok());
+            if let Some(trust) = trust.filter(|_| peer.is_any(&[Role::Controller])) {
+                gate.live.hear_of(trust);
+            }
             request.extensions_mut().insert(peer);
             next.run(request).await
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::{Client, ClientBuilder};
 
-use super::{Identity, Live};
+use super::{Identity, Live, MachineId};
 
 /// Makes a client; when the identity has changed, makes another. Requests that are under way go on with the
 /// one that they began with; its idle connections are closed.
@@ -26,6 +26,16 @@ impl Http {
         let identity = live.as_ref().map(Live::current);
         let client = with(make(), identity.as_deref()).build()?;
         Ok(Http { make: Box::new(make), live, made: Mutex::new((identity, client)) })
+    }
+
+    /// Whether we do not go to this machine any more, whoever answers there.
+    pub fn shuns(&self, machine: MachineId) -> bool {
+        self.live.as_ref().is_some_and(|live| live.current().is_revoked(machine))
+    }
+
+    /// What to tell peers of whom we trust.
+    pub fn trust(&self) -> Option<String> {
+        Some(self.live.as_ref()?.current().digest().to_owned())
     }
 
     pub fn client(&self) -> Client {

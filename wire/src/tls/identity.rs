@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use super::authority::SCHEME;
@@ -26,6 +26,7 @@ pub struct Identity {
     not_before: SystemTime,
     not_after: SystemTime,
     trust: Trust,
+    digest: String,
     revoked: BTreeSet<MachineId>,
     strict: Arc<ServerConfig>,
     lenient: Arc<ServerConfig>,
@@ -34,7 +35,12 @@ pub struct Identity {
 
 /// The identity that a process has at this moment. Clones share it.
 #[derive(Clone)]
-pub struct Live(Arc<watch::Sender<Arc<Identity>>>);
+pub struct Live(Arc<Shared>);
+
+struct Shared {
+    identity: watch::Sender<Arc<Identity>>,
+    outdated: Notify,
+}
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
@@ -62,6 +68,7 @@ impl Identity {
             not_before,
             not_after,
             trust: trust.clone(),
+            digest: trust.digest(),
             revoked: trust.revoked.iter().copied().collect(),
             strict: server(&roots, Guests::Certified, &chain, &key)?,
             lenient: server(&roots, Guests::Anybody, &chain, &key)?,
@@ -77,6 +84,11 @@ impl Identity {
     /// Whom it trusts.
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// [`Trust::digest`].
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     pub fn not_after(&self) -> SystemTime {
@@ -113,17 +125,30 @@ impl Identity {
 
 impl Live {
     pub fn new(identity: Identity) -> Self {
-        Live(Arc::new(watch::Sender::new(Arc::new(identity))))
+        let identity = watch::Sender::new(Arc::new(identity));
+        Live(Arc::new(Shared { identity, outdated: Notify::new() }))
     }
 
     pub fn current(&self) -> Arc<Identity> {
-        self.0.borrow().clone()
+        self.0.identity.borrow().clone()
     }
 
     /// From now on connections are made with this one. Those that are there go on, unless their peer is
     /// revoked.
     pub fn replace(&self, identity: Identity) {
-        self.0.send_replace(Arc::new(identity));
+        self.0.identity.send_replace(Arc::new(identity));
+    }
+
+    /// A controller trusts by `digest`: when that is not ours, [`Live::outdated`] is told.
+    pub(super) fn hear_of(&self, digest: &str) {
+        if self.current().digest() != digest {
+            self.0.outdated.notify_one();
+        }
+    }
+
+    /// Waits until somebody has said that whom we trust is out of date.
+    pub(super) async fn outdated(&self) {
+        self.0.outdated.notified().await;
     }
 }
 

@@ -15,8 +15,11 @@ use crate::client::client;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often the controller is asked whom to trust.
-const HEAR: Duration = Duration::from_secs(60);
+/// How often the controller is asked whom to trust, when none of its commands says that it is time.
+const HEAR: Duration = Duration::from_secs(3600);
+/// Controllers hear of a revocation within seconds, one after another: one that has not is not to make us ask
+/// again and again.
+const CALM: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Who has less than this left and cannot renew says so loudly.
@@ -53,8 +56,13 @@ impl Keeper {
                     false => tracing::warn!(%error, "the identity was not brought up to date"),
                 }
             }
+            sleep(CALM).await;
             // Agents that were started together do not ask together.
-            sleep(LOOK.mul_f64(rand::random_range(0.5..=1.0))).await;
+            let live = self.live.clone();
+            tokio::select! {
+                () = sleep(LOOK.mul_f64(rand::random_range(0.5..=1.0))) => {}
+                () = live.outdated() => self.heard = None,
+            }
         }
     }
 

@@ -282,6 +282,10 @@ async fn a_revoked_machine_is_refused_at_once_and_over_an_open_connection_too() 
     assert_eq!(report(&kept).await.unwrap().status(), StatusCode::FORBIDDEN, "the connection is kept alive");
     assert!(report(&http(&host)).await.is_err(), "no new connection");
     assert_eq!(report(&http(&machine(&authority, &[Role::Host]))).await.unwrap().status(), StatusCode::OK);
+    // Nor is it sent anything: whoever has its key may sit at its address.
+    let node = agent(&host).await;
+    let sent = office.act_shortly(&node.url()).await.unwrap_err().to_string();
+    assert!(sent.contains("is revoked") && node.world.begun().is_empty(), "{sent}");
 }
 
 #[tokio::test]
@@ -304,6 +308,7 @@ struct Clerk {
     authority: Authority,
     machine: MachineId,
     asked: AtomicUsize,
+    heard: AtomicUsize,
     trust: std::sync::Mutex<Trust>,
 }
 
@@ -313,8 +318,13 @@ impl Clerk {
         let trust = std::sync::Mutex::new(trust(&[&authority]));
         let (live, listener) = (controller(&authority), bind(0).await);
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let clerk =
-            Arc::new(Clerk { authority, machine: MachineId::random(), asked: AtomicUsize::new(0), trust });
+        let clerk = Arc::new(Clerk {
+            authority,
+            machine: MachineId::random(),
+            asked: AtomicUsize::new(0),
+            heard: AtomicUsize::new(0),
+            trust,
+        });
         let certified =
             Router::new().route(RENEW, post(renew)).route(TRUST, get(whom)).with_state(clerk.clone());
         let open = Router::new().route(ENROL, post(enrol)).with_state(clerk.clone());
@@ -343,6 +353,7 @@ async fn renew(State(clerk): State<Arc<Clerk>>, Json(asked): Json<Renewal>) -> J
 }
 
 async fn whom(State(clerk): State<Arc<Clerk>>) -> Json<Trust> {
+    clerk.heard.fetch_add(1, Ordering::SeqCst);
     Json(clerk.trust.lock().unwrap().clone())
 }
 
@@ -386,6 +397,29 @@ async fn a_machine_enrols_and_renews_and_its_agents_take_the_new_identity_over()
     assert!(other.live().current().is_revoked(lost), "and taken over");
 }
 
+/// Nobody polls: the next command, such as a ping, says that there is something to ask for.
+#[tokio::test]
+async fn an_agent_that_is_sent_a_command_hears_who_is_revoked() {
+    let (clerk, url) = Clerk::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    order(&url, &clerk.token(), &dir).run().await.unwrap();
+    let keeper = Keeper::open(tls::Directory::new(dir.path().join("tls"))).unwrap();
+    let live = keeper.live().clone();
+    tokio::spawn(keeper.keep());
+    let (node, head) = (agent(&live).await, controller(&clerk.authority));
+    let (office, lost) = (office(&head).await, MachineId::random());
+    office.act(&node.url(), "a").await.unwrap();
+    eventually("it has asked at its start", async || clerk.heard.load(Ordering::SeqCst) == 1).await;
+    clerk.trust.lock().unwrap().revoked.push(lost);
+    let (chain, key) = clerk.authority.controller(MachineId::random(), HOUR).unwrap();
+    let trust = clerk.trust.lock().unwrap().clone();
+    head.replace(Identity::new(&chain, &key, &trust).unwrap());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!live.current().is_revoked(lost), "it has not been told");
+    office.act(&node.url(), "b").await.unwrap();
+    eventually("it has asked", async || live.current().is_revoked(lost)).await;
+}
+
 #[tokio::test]
 async fn a_token_is_not_said_to_a_controller_that_is_not_its_own() {
     let (clerk, url) = Clerk::start().await;
@@ -400,6 +434,28 @@ async fn a_token_is_not_said_to_a_controller_that_is_not_its_own() {
     assert_eq!(std::fs::read(dir.path().join("tls/pending.pem")).unwrap(), key);
     order(&url, &clerk.token(), &dir).run().await.unwrap();
     assert!(!dir.path().join("tls/pending.pem").exists());
+}
+
+/// Agents of one machine run as different users; who is root must not take the identity from the others.
+#[tokio::test]
+async fn what_root_writes_belongs_to_the_directorys_owner() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (clerk, url) = Clerk::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let tls = dir.path().join("tls");
+    std::fs::create_dir(&tls).unwrap();
+    if chown(&tls, Some(4711), Some(4712)).is_err() {
+        eprintln!("only root gives files away: nothing is tested here");
+        return;
+    }
+    order(&url, &clerk.token(), &dir).run().await.unwrap();
+    let mut keeper = Keeper::open(tls::Directory::new(&tls)).unwrap();
+    keeper.look(SystemTime::now() + HOUR * 3 / 4).await.unwrap();
+    for file in std::fs::read_dir(&tls).unwrap() {
+        let file = file.unwrap();
+        let known = file.metadata().unwrap();
+        assert_eq!((known.uid(), known.gid()), (4711, 4712), "{:?}", file.file_name());
+    }
 }
 
 #[tokio::test]
