@@ -154,6 +154,22 @@ mod tests {
     }
 
     #[test]
+    fn agents_are_told_an_address_that_they_can_reach() {
+        let read = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let told = |text: &str, at: &str| read(text).callback_url(at.parse().unwrap());
+        let path = "zstack/asyncrest/callback";
+        let certified = told("", "10.0.0.1:8081").unwrap();
+        assert_eq!(certified, format!("https://10-0-0-1.controller.cumulet:8081/{path}"));
+        let plain = told("agents = \"plain\"", "10.0.0.1:8080").unwrap();
+        assert_eq!(plain, format!("http://10.0.0.1:8080/{path}"));
+        let named = "callback-url = \"https://10.0.0.9:8081/c\"";
+        assert_eq!(told(named, "0.0.0.0:8081").unwrap(), "https://10-0-0-9.controller.cumulet:8081/c");
+        assert!(told("", "0.0.0.0:8081").unwrap_err().details().contains("callback-url"));
+        let open = "callback-url = \"http://10.0.0.9:8081/c\"";
+        assert!(told(open, "10.0.0.9:8081").is_err(), "certified agents report to nobody else");
+    }
+
+    #[test]
     fn an_empty_file_means_the_defaults() {
         let config: Config = toml::from_str("").unwrap();
         assert_eq!(config.database_url(), "sqlite:/var/lib/cumulet/controller/cumulet.db");

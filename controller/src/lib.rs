@@ -28,6 +28,7 @@ pub mod volume;
 pub mod zone;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -44,6 +45,9 @@ use config::{AgentsMode, Config};
 use machine::Agents;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long open requests may take to end at shutdown.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A controller that serves.
 pub struct Controller {
@@ -69,10 +73,8 @@ impl Controller {
         let mut serving = Vec::new();
         serving.extend(office.serve(&engine, &stop)?);
         let app = router(&engine);
-        serving.push(tokio::spawn(async move {
-            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-            complain(served);
-        }));
+        let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+        serving.push(tokio::spawn(to_the_end(serve.into_future(), stop)));
         Ok(Controller { engine, address, agents, serving })
     }
 
@@ -112,10 +114,8 @@ impl Office {
         let router = router.into_make_service_with_connect_info::<Guest>();
         let listener = TlsListener::new(listener, live.clone(), Guests::Anybody);
         let listener = listener.map_err(|e| codes::IO.because(e.to_string()))?;
-        let stop = stop.clone();
-        Ok(Some(tokio::spawn(async move {
-            complain(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await);
-        })))
+        let serve = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        Ok(Some(tokio::spawn(to_the_end(serve.into_future(), stop.clone()))))
     }
 }
 
@@ -125,9 +125,17 @@ async fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn complain(served: std::io::Result<()>) {
-    if let Err(error) = served {
-        tracing::error!(%error, "a listener stopped serving");
+/// Whoever stays connected and says nothing does not hold up the end.
+async fn to_the_end(serve: impl Future<Output = std::io::Result<()>>, stop: CancellationToken) {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serve => if let Err(error) = served {
+            tracing::error!(%error, "a listener stopped serving");
+        },
+        () = late => {}
     }
 }
 

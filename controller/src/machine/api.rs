@@ -9,7 +9,7 @@ use wire::tls::{self, Role, Token};
 use super::{
     Agents, EnrolmentToken, EnrolmentTokenInventory, Machine, MachineInventory, authority, enrolment, store,
 };
-use crate::validate;
+use crate::validate::{self, DeleteMode};
 
 /// A token is for now, not for a drawer.
 const TTL: i64 = 3600;
@@ -74,6 +74,7 @@ impl Ask for CreateEnrolmentToken {
 api! {
     DeleteEnrolmentToken: DELETE "/enrolment-tokens/{uuid}" {
         uuid: Id<EnrolmentToken>,
+        delete_mode: Option<DeleteMode>,
     }
 }
 

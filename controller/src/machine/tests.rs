@@ -7,7 +7,7 @@ use engine::{args, codes};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wire::tls::{Directory, Enrol, Enrolment, Http, Keeper, Live, MachineId, Token, name};
+use wire::tls::{Directory, Enrol, Enrolment, Http, Keeper, Live, MachineId, Peer, Renewal, Token, name};
 
 use super::{enrolment, store};
 use crate::config::Ports;
@@ -127,12 +127,19 @@ async fn a_token_that_is_not_good_lets_nobody_in() {
 async fn an_address_has_one_machine_until_that_is_revoked() {
     let cloud = cloud().await;
     let tokens = [token(&cloud, &["host"], 60).await.unwrap(), token(&cloud, &["host"], 60).await.unwrap()];
-    let first = enrol(&cloud, &tokens[0], &request(), "10.0.0.1").await.unwrap();
+    let mine = request();
+    let first = enrol(&cloud, &tokens[0], &mine, "10.0.0.1").await.unwrap();
     let taken = enrol(&cloud, &tokens[1], &request(), "::ffff:10.0.0.1").await.unwrap_err();
     assert!(taken.contains("revoke it first"), "{taken}");
     cloud.act(&format!("/machines/{first}/actions"), "revokeMachine", json!({})).await.unwrap();
     let second = enrol(&cloud, &tokens[1], &request(), "10.0.0.1").await.unwrap();
     assert_ne!(first, second);
+    // The revoked one gets nothing more, neither by its old token nor by the certificate that it has.
+    let again = enrol(&cloud, &tokens[0], &mine, "10.0.0.1").await.unwrap_err();
+    assert!(again.contains("is revoked"), "{again}");
+    let peer = Peer { machine: first, roles: Vec::new() };
+    let renewed = enrolment::renew(&cloud.engine, &peer, Renewal { request: request() }).await.err();
+    assert!(renewed.unwrap().details().contains("is revoked"));
 }
 
 /// A cluster to add hosts to.
