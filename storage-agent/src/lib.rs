@@ -84,7 +84,7 @@ async fn take_uploads(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let listener = wire::agent::bind(address).await?;
-    tracing::info!(address = %listener.local_addr()?, "uploads are taken");
+    tracing::info!(upload_listen = %listener.local_addr()?, "uploads are taken");
     let serve = axum::serve(listener, delivery::uploads(storage));
     tokio::spawn(serve.with_graceful_shutdown(shutdown.cancelled_owned()).into_future());
     Ok(())

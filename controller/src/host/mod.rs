@@ -18,6 +18,8 @@ mod ping;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use engine::error::Code;
 use engine::flow::Agent;

@@ -15,6 +15,8 @@ mod api;
 mod authority;
 mod door;
 mod enrolment;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,7 @@ impl Entrance {
     pub fn open(self) -> Result<Door, Error> {
         if let Some(address) = self.plain_listen {
             let program = self.program;
-            tracing::warn!(%address, "{program} SERVES WITHOUT TLS AND WITHOUT AUTHENTICATION, as plain-listen \
+            tracing::warn!(plain_listen = %address, "{program} SERVES WITHOUT TLS AND WITHOUT AUTHENTICATION, as plain-listen \
                  asks: whoever reaches this address commands this machine");
             return Ok(Door::Plain(address));
         }
