@@ -140,6 +140,9 @@ fn option(opt: &'static Opt) -> Arg {
         Kind::Switch => arg.action(ArgAction::SetTrue),
         Kind::OneOf(values) => arg.value_parser(PossibleValuesParser::new(values)),
         Kind::References(_) => arg.action(ArgAction::Append),
+        Kind::Several(values) => {
+            arg.action(ArgAction::Append).value_parser(PossibleValuesParser::new(values))
+        }
         Kind::Services => arg.num_args(1..),
     }
 }
@@ -181,6 +184,7 @@ async fn value(api: &Api, opt: &Opt, matches: &ArgMatches) -> Result<Option<Valu
         Kind::Text | Kind::OneOf(_) => text().map(|text| json!(text)),
         Kind::Number | Kind::Size => matches.get_one::<i64>(opt.flag).map(|number| json!(number)),
         Kind::Switch => matches.get_flag(opt.flag).then_some(json!(true)),
+        Kind::Several(_) => texts().map(|texts| json!(texts)),
         Kind::Services => texts().map(|texts| services(&texts)),
         Kind::Reference(resource) => match text() {
             Some(text) => Some(json!(resolve::uuid(api, resource, text).await?)),

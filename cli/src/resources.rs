@@ -1,6 +1,7 @@
 //! What the cloud is made of, as data: where each resource lives in the API, what of it people see, and
 //! which calls there are. Commands, completion, name resolution and tables all follow from this.
 
+mod machine;
 mod network;
 mod place;
 mod store;
@@ -95,6 +96,8 @@ pub enum Kind {
     /// True when given.
     Switch,
     OneOf(&'static [&'static str]),
+    /// A list of them.
+    Several(&'static [&'static str]),
     /// A resource by name or uuid.
     Reference(&'static str),
     /// Several of them.
@@ -113,8 +116,9 @@ pub enum Need {
 
 /// All of them, in the order in which a cloud is built.
 pub fn all() -> impl Iterator<Item = &'static Resource> {
-    let places = place::RESOURCES.iter().chain(store::RESOURCES).chain(network::RESOURCES);
-    places.chain(vm::RESOURCES).chain(sweep::RESOURCES)
+    let places = machine::RESOURCES.iter().chain(place::RESOURCES);
+    let things = places.chain(store::RESOURCES).chain(network::RESOURCES).chain(vm::RESOURCES);
+    things.chain(sweep::RESOURCES)
 }
 
 pub fn find(name: &str) -> Option<&'static Resource> {

@@ -53,9 +53,12 @@ fn ticket(command: &Establish, now: SystemTime) -> Result<Ticket, Fault> {
     check_token(&command.token)?;
     let schema = match command.target_schema.as_str() {
         "ws" => Schema::Agent,
+        "wss" => Schema::CertifiedAgent,
         "vnc" => Schema::Rfb,
         other => {
-            return Err(Fault::new(format!("console target schema {other:?} is not served: use ws or vnc")));
+            return Err(Fault::new(format!(
+                "console target schema {other:?} is not served: use ws, wss or vnc"
+            )));
         }
     };
     if command.target_hostname.is_empty() || command.target_port == 0 {
@@ -127,7 +130,7 @@ mod tests {
     async fn what_cannot_be_relayed_is_refused() {
         assert!(error(|c| c.token = "short".into()).contains("16 to 256"));
         assert!(error(|c| c.token = "0123456789abcdef/../..".into()).contains("16 to 256"));
-        assert!(error(|c| c.target_schema = "http".into()).contains("use ws or vnc"));
+        assert!(error(|c| c.target_schema = "http".into()).contains("use ws, wss or vnc"));
         assert!(error(|c| c.target_port = 0).contains("port"));
         assert!(error(|c| c.expired_date = 899_000).contains("clocks"));
         assert!(error(|c| c.expired_date = 0).contains("date"));

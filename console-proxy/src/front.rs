@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use wire::tls::Live;
+
 use crate::target::LONGEST_MESSAGE;
 use crate::tickets::{Refusal, Tickets};
 use crate::{assets, relay};
@@ -45,6 +47,8 @@ pub struct Front {
     pub tickets: Arc<Tickets>,
     /// Pages of these origins may open a relay besides our own.
     pub allowed_origins: Vec<String>,
+    /// Shown to agents that ask who we are.
+    pub live: Option<Live>,
     /// Ends all relays.
     pub shutdown: CancellationToken,
 }
@@ -159,8 +163,7 @@ async fn websockify(
         .max_message_size(LONGEST_MESSAGE)
         .max_frame_size(LONGEST_MESSAGE)
         .max_write_buffer_size(4 * LONGEST_MESSAGE);
-    let shutdown = front.shutdown.clone();
-    upgrade.on_upgrade(async move |socket| relay::run(socket, admission, &with.token, shutdown).await)
+    upgrade.on_upgrade(async move |socket| relay::run(socket, admission, &with.token, &front).await)
 }
 
 async fn health(State(front): State<Arc<Front>>) -> impl IntoResponse {

@@ -12,7 +12,10 @@ use tokio::net::TcpListener;
 use wire::agent::{Agent, Routes};
 
 fn main() -> ExitCode {
-    let config = Config::from_args();
+    let config = match Config::from_args() {
+        Ok(config) => config,
+        Err(command) => return command.execute(),
+    };
     wire::agent::main_setup();
     match config.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,6 +33,7 @@ fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = wire::agent::shutdown_signal();
+    let door = config.entrance().open()?;
     let tickets = Arc::new(Tickets::default());
     let listener = TcpListener::bind(config.web_listen).await;
     let listener =
@@ -39,19 +43,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let front = Front {
         tickets: tickets.clone(),
         allowed_origins: config.allowed_origins,
+        live: door.live().cloned(),
         shutdown: shutdown.clone(),
     };
-    let agent = Agent {
-        name: "cumulet-console-proxy",
-        listen: config.plain_listen,
-        state_dir: config.state_dir,
-        again: false,
-    };
-    tracing::warn!(listen = %agent.listen, "commands are taken without authentication on this address");
+    let agent = Agent { name: "cumulet-console-proxy", state_dir: config.state_dir, again: false };
     let routes = console::routes(Routes::new(Arc::new(Consoles { tickets, port })));
     let stop = shutdown.clone();
     let commands = async {
-        let ended = agent.serve(routes, shutdown).await;
+        let ended = agent.serve(&door, routes, shutdown).await;
         stop.cancel();
         ended
     };

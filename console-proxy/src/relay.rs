@@ -13,6 +13,7 @@ use futures::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::front::Front;
 use crate::target::{self, Screen};
 use crate::tickets::Admission;
 
@@ -46,13 +47,13 @@ struct Activity {
 }
 
 /// Relays until either side, the ticket's owner or `shutdown` ends it.
-pub async fn run(viewer: WebSocket, admission: Admission, token: &str, shutdown: CancellationToken) {
+pub async fn run(viewer: WebSocket, admission: Admission, token: &str, front: &Front) {
     let (mut to_viewer, from_viewer) = viewer.split();
-    let vm = &admission.ticket.vm;
+    let (vm, shutdown) = (&admission.ticket.vm, &front.shutdown);
     tracing::info!(vm, "viewer let in");
     let end = tokio::select! {
-        connected = target::connect(&admission.ticket.target, token) => match connected {
-            Ok(screen) => relay(&mut to_viewer, from_viewer, screen, &admission, &shutdown).await,
+        connected = target::connect(&admission.ticket.target, token, front.live.as_ref()) => match connected {
+            Ok(screen) => relay(&mut to_viewer, from_viewer, screen, &admission, shutdown).await,
             Err(error) => End::ScreenLost(error),
         },
         () = admission.cut.cancelled() => End::Cut,

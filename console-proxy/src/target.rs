@@ -1,17 +1,24 @@
 //! The far end of a relay: bytes of the VM's screen, whichever way they come.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt, TryStreamExt, future};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_util::codec::{BytesCodec, Framed};
+
+use wire::tls::{Live, name};
 
 use crate::tickets::{Schema, Target};
 
@@ -29,6 +36,8 @@ pub enum Error {
     Refused(tungstenite::http::StatusCode),
     #[error(transparent)]
     WebSocket(Box<tungstenite::Error>),
+    #[error("it asks who we are: enrol the console proxy's machine first")]
+    NotEnrolled,
     #[error("it sends text where bytes are expected")]
     Text,
 }
@@ -40,16 +49,36 @@ pub struct Screen {
 }
 
 /// Connects to the screen that `token` stands for.
-pub async fn connect(target: &Target, token: &str) -> Result<Screen, Error> {
+pub async fn connect(target: &Target, token: &str, live: Option<&Live>) -> Result<Screen, Error> {
     let connected = timeout(PATIENCE, async {
-        let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+        let stream = reach(target).await?;
         stream.set_nodelay(true)?;
         match target.schema {
             Schema::Rfb => Ok(plain(stream)),
             Schema::Agent => agent(stream, target, token).await,
+            Schema::CertifiedAgent => agent(certified(stream, target, live).await?, target, token).await,
         }
     });
     connected.await.unwrap_or(Err(Error::Slow))
+}
+
+/// The name of a machine carries its address.
+async fn reach(target: &Target) -> std::io::Result<TcpStream> {
+    match name::address(&target.host) {
+        Some(address) => TcpStream::connect((address, target.port)).await,
+        None => TcpStream::connect((target.host.as_str(), target.port)).await,
+    }
+}
+
+async fn certified(
+    stream: TcpStream,
+    target: &Target,
+    live: Option<&Live>,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let live = live.ok_or(Error::NotEnrolled)?;
+    let name = ServerName::try_from(target.host.clone()).map_err(std::io::Error::other)?;
+    let connector = TlsConnector::from(Arc::new(live.current().client().clone()));
+    Ok(connector.connect(name, stream).await?)
 }
 
 fn plain(stream: TcpStream) -> Screen {
@@ -60,7 +89,10 @@ fn plain(stream: TcpStream) -> Screen {
     }
 }
 
-async fn agent(stream: TcpStream, target: &Target, token: &str) -> Result<Screen, Error> {
+async fn agent<S>(stream: S, target: &Target, token: &str) -> Result<Screen, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let url = format!("ws://{}:{}/vm/console/{token}", bracketed(&target.host), target.port);
     let mut request = url.into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("binary"));

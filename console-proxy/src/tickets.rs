@@ -26,6 +26,8 @@ pub struct Target {
 pub enum Schema {
     /// A kvm-agent's WebSocket, which knows the same token.
     Agent,
+    /// The same, which asks who we are and proves who it is.
+    CertifiedAgent,
     /// A VNC server.
     Rfb,
 }

@@ -12,8 +12,11 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// Where the API and the agents' callbacks are served.
+    /// Where the API is served; in the plain, agents report there too.
     pub listen: SocketAddr,
+    pub agents: AgentsMode,
+    /// Where machines enrol and agents report, proving who they are.
+    pub agents_listen: SocketAddr,
     /// Where the controller keeps its files.
     pub state_dir: PathBuf,
     pub database: Database,
@@ -39,7 +42,7 @@ pub struct Database {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Node {
-    /// Where the other controllers reach this one; by default the address that is listened on.
+    /// Where the other controllers reach this one; by default where agents do.
     pub url: Option<String>,
     /// How often it says that it lives, milliseconds.
     pub heartbeat: u64,
@@ -54,16 +57,6 @@ impl Default for Node {
 }
 
 impl Node {
-    /// How the controller that listens at `address` takes part.
-    pub fn membership(&self, address: SocketAddr, home: String) -> Membership {
-        Membership {
-            url: self.url.clone().unwrap_or_else(|| format!("http://{address}")),
-            home,
-            heartbeat: Duration::from_millis(self.heartbeat),
-            lease: Duration::from_millis(self.lease),
-        }
-    }
-
     fn check(&self) -> Result<(), String> {
         if self.heartbeat == 0 || self.lease < 3 * self.heartbeat {
             return Err(format!(
@@ -75,6 +68,17 @@ impl Node {
     }
 }
 
+/// How agents are spoken with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentsMode {
+    /// Mutual TLS: both sides prove who they are.
+    #[default]
+    Certified,
+    /// Plain HTTP, as ZStack's agents speak it: whoever reaches a port is believed.
+    Plain,
+}
+
 /// Where agents listen on their hosts.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -83,6 +87,8 @@ pub struct Ports {
     pub storage_agent: u16,
     pub vrouter_agent: u16,
     pub console_proxy: u16,
+    /// Where a storage-agent takes uploads of clients, who have no certificates.
+    pub uploads: u16,
 }
 
 /// Where the console proxy is.
@@ -113,6 +119,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            agents: AgentsMode::default(),
+            agents_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             state_dir: "/var/lib/cumulet/controller".into(),
             database: Database::default(),
             node: Node::default(),
@@ -126,7 +134,13 @@ impl Default for Config {
 
 impl Default for Ports {
     fn default() -> Self {
-        Ports { kvm_agent: 7070, storage_agent: 7171, vrouter_agent: 7272, console_proxy: 7758 }
+        Ports {
+            kvm_agent: 7070,
+            storage_agent: 7171,
+            vrouter_agent: 7272,
+            console_proxy: 7758,
+            uploads: 7172,
+        }
     }
 }
 
@@ -146,10 +160,44 @@ impl Config {
         self.database.url.clone().unwrap_or_else(file)
     }
 
-    /// Where agents report, given the address that is listened on.
-    pub fn callback_url(&self, address: SocketAddr) -> String {
-        let own = || format!("http://{address}/zstack/asyncrest/callback");
-        self.callback_url.clone().unwrap_or_else(own)
+    /// Where agents report, given the address that is listened on for them.
+    /// How the controller takes part among others; agents reach it at `address`.
+    pub fn membership(&self, address: SocketAddr, home: String) -> Result<Membership> {
+        let url = match (&self.node.url, self.agents) {
+            (None, _) => self.callback_url(address)?,
+            (Some(url), AgentsMode::Plain) => url.clone(),
+            (Some(url), AgentsMode::Certified) => {
+                let url = wire::tls::name::to_controller(url);
+                url.map(String::from)
+                    .map_err(|e| codes::INVALID_ARGUMENT.because(format!("node.url: {e}")))?
+            }
+        };
+        let url = url::Url::parse(&url)
+            .map_err(|e| codes::INVALID_ARGUMENT.because(format!("node.url \"{url}\": {e}")))?;
+        Ok(Membership {
+            url: url.origin().ascii_serialization(),
+            home,
+            heartbeat: Duration::from_millis(self.node.heartbeat),
+            lease: Duration::from_millis(self.node.lease),
+        })
+    }
+
+    pub fn callback_url(&self, address: SocketAddr) -> Result<String> {
+        let wrong = |why: String| codes::INVALID_ARGUMENT.because(why);
+        if self.callback_url.is_none() && address.ip().is_unspecified() {
+            let why =
+                format!("agents cannot report to {address}: configure callback-url with an address of ours");
+            return Err(wrong(why));
+        }
+        let own = |scheme: &str| format!("{scheme}://{address}/zstack/asyncrest/callback");
+        match self.agents {
+            AgentsMode::Plain => Ok(self.callback_url.clone().unwrap_or_else(|| own("http"))),
+            AgentsMode::Certified => {
+                let url = self.callback_url.clone().unwrap_or_else(|| own("https"));
+                let url = wire::tls::name::to_controller(&url);
+                url.map(String::from).map_err(|why| wrong(format!("callback-url: {why}")))
+            }
+        }
     }
 }
 
@@ -169,6 +217,22 @@ mod tests {
         let path = dir.path().join("controller.toml");
         std::fs::write(&path, "[node]\nheartbeat = 2000\nlease = 5000").unwrap();
         assert!(Config::read(&path).unwrap_err().details().contains("three times"));
+    }
+
+    #[test]
+    fn agents_are_told_an_address_that_they_can_reach() {
+        let read = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let told = |text: &str, at: &str| read(text).callback_url(at.parse().unwrap());
+        let path = "zstack/asyncrest/callback";
+        let certified = told("", "10.0.0.1:8081").unwrap();
+        assert_eq!(certified, format!("https://10-0-0-1.controller.cumulet:8081/{path}"));
+        let plain = told("agents = \"plain\"", "10.0.0.1:8080").unwrap();
+        assert_eq!(plain, format!("http://10.0.0.1:8080/{path}"));
+        let named = "callback-url = \"https://10.0.0.9:8081/c\"";
+        assert_eq!(told(named, "0.0.0.0:8081").unwrap(), "https://10-0-0-9.controller.cumulet:8081/c");
+        assert!(told("", "0.0.0.0:8081").unwrap_err().details().contains("callback-url"));
+        let open = "callback-url = \"http://10.0.0.9:8081/c\"";
+        assert!(told(open, "10.0.0.9:8081").is_err(), "certified agents report to nobody else");
     }
 
     #[test]

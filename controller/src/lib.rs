@@ -19,6 +19,7 @@ pub mod host;
 pub mod image;
 pub mod l2;
 pub mod l3;
+pub mod machine;
 pub mod nic;
 pub mod offering;
 pub mod primary_storage;
@@ -29,6 +30,7 @@ pub mod volume;
 pub mod zone;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -36,10 +38,14 @@ use engine::db::{Db, Migrations};
 use engine::engine::{Parts, Setup};
 use engine::{Engine, Result, codes};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use wire::caller::Caller;
+use wire::tls::{Guest, Guests, Role, TlsListener};
 
-use config::Config;
+use config::{AgentsMode, Config};
 use home::Home;
+use machine::Agents;
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
@@ -47,57 +53,122 @@ static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres")
 /// The tables of both kinds of database.
 pub const MIGRATIONS: Migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
 
+/// How long open requests may take to end at shutdown.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// A controller that serves.
 pub struct Controller {
     pub engine: Engine,
     pub address: SocketAddr,
+    /// Where agents report and machines enrol; the same as `address` in the plain.
+    pub agents: SocketAddr,
     _home: Home,
-    serving: tokio::task::JoinHandle<()>,
+    serving: Vec<JoinHandle<()>>,
 }
 
 impl Controller {
     /// Opens the database, takes over unfinished work, and serves until `stop` is cancelled.
     pub async fn start(config: Config, stop: CancellationToken) -> Result<Controller> {
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|e| codes::IO.because(format!("cannot listen on {}: {e}", config.listen)))?;
-        let address = listener.local_addr().map_err(|e| codes::IO.because(e.to_string()))?;
+        let (listener, address) = listen(config.listen).await?;
         let home = Home::open(&config.state_dir)?;
         let db = Db::open(&config.database_url(), MIGRATIONS).await?;
+        let office = Office::open(&config, &db, address).await?;
+        let agents = office.address;
+        let caller = Caller::certified(config.callback_url(agents)?, office.ways.live().cloned());
         let setup = Setup {
             db,
             modules: modules::all(),
             gate: account::gate,
-            callback_url: config.callback_url(address),
-            membership: config.node.membership(address, home.id().to_owned()),
+            caller,
+            membership: config.membership(agents, home.id().to_owned())?,
             stop: stop.clone(),
         };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
-        let parts = Parts::default().with(config.ports).with(config.console);
+        let parts = Parts::default().with(config.ports).with(config.console).with(office.ways.clone());
         let engine = Engine::start(setup, parts).await?;
         account::ensure_admin(&engine, admin_password, &state_dir).await?;
+        let mut serving = Vec::new();
+        serving.extend(office.serve(&engine, &stop)?);
         let app = router(&engine);
-        let serving = tokio::spawn(async move {
-            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the API stopped serving");
-            }
-        });
-        Ok(Controller { engine, address, _home: home, serving })
+        let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+        serving.push(tokio::spawn(to_the_end(serve.into_future(), stop)));
+        Ok(Controller { engine, address, agents, _home: home, serving })
     }
 
     /// Waits until it has stopped serving.
     pub async fn ended(self) {
-        let _ = self.serving.await;
+        for serving in self.serving {
+            let _ = serving.await;
+        }
     }
 }
 
+/// Where agents come to.
+struct Office {
+    ways: Agents,
+    address: SocketAddr,
+    /// None in the plain: they come to the API's.
+    listener: Option<TcpListener>,
+}
+
+impl Office {
+    async fn open(config: &Config, db: &Db, api: SocketAddr) -> Result<Office> {
+        if config.agents == AgentsMode::Plain {
+            tracing::warn!(
+                "AGENTS ARE SPOKEN WITH WITHOUT TLS AND WITHOUT AUTHENTICATION, as agents = \"plain\" asks: \
+                 whoever reaches {api} may tell outcomes, and whoever answers at a host's address is believed"
+            );
+            return Ok(Office { ways: Agents::Plain, address: api, listener: None });
+        }
+        let (listener, address) = listen(config.agents_listen).await?;
+        let ways = Agents::Certified(machine::open(db).await?);
+        Ok(Office { ways, address, listener: Some(listener) })
+    }
+
+    fn serve(self, engine: &Engine, stop: &CancellationToken) -> Result<Option<JoinHandle<()>>> {
+        let (Some(live), Some(listener)) = (self.ways.live(), self.listener) else { return Ok(None) };
+        let others = wire::tls::demand(engine::bus::router(engine), live, &[Role::Controller]);
+        let router = machine::door(engine, live, for_agents(engine)).merge(others);
+        let router = router.into_make_service_with_connect_info::<Guest>();
+        let listener = TlsListener::new(listener, live.clone(), Guests::Anybody);
+        let listener = listener.map_err(|e| codes::IO.because(e.to_string()))?;
+        let serve = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        Ok(Some(tokio::spawn(to_the_end(serve.into_future(), stop.clone()))))
+    }
+}
+
+async fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = wire::agent::bind(at).await.map_err(|e| codes::IO.because(e.to_string()))?;
+    let address = listener.local_addr().map_err(|e| codes::IO.because(e.to_string()))?;
+    Ok((listener, address))
+}
+
+/// Whoever stays connected and says nothing does not hold up the end.
+async fn to_the_end(serve: impl Future<Output = std::io::Result<()>>, stop: CancellationToken) {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serve => if let Err(error) = served {
+            tracing::error!(%error, "a listener stopped serving");
+        },
+        () = late => {}
+    }
+}
+
+/// What people and their programs may say; agents too when they are spoken with in the plain.
 fn router(engine: &Engine) -> Router {
+    let api = engine::api::portal(engine).merge(engine::api::metrics(engine));
+    let all = match engine.of::<Agents>() {
+        Agents::Plain => api.merge(for_agents(engine)).merge(engine::bus::router(engine)),
+        Agents::Certified(_) => api,
+    };
+    all.layer(DefaultBodyLimit::max(8 << 20))
+}
+
+/// What agents may say.
+fn for_agents(engine: &Engine) -> Router {
     let callbacks = engine.caller().router();
-    engine::api::portal(engine)
-        .nest("/zstack", callbacks.clone().merge(unsolicited::router(engine)))
-        .merge(callbacks)
-        .merge(engine::api::metrics(engine))
-        .merge(engine::bus::router(engine))
-        .layer(DefaultBodyLimit::max(8 << 20))
+    Router::new().nest("/zstack", callbacks.clone().merge(unsolicited::router(engine))).merge(callbacks)
 }

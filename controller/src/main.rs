@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
 async fn serve(args: Args) -> engine::Result<()> {
     let config = Config::read(&args.config)?;
     let controller = Controller::start(config, wire::agent::shutdown_signal()).await?;
-    tracing::info!(address = %controller.address, "the API is served");
+    tracing::info!(address = %controller.address, agents = %controller.agents, "the API is served");
     controller.ended().await;
     Ok(())
 }

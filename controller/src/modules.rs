@@ -8,6 +8,7 @@ use crate::host::hook::HostHook;
 pub fn all() -> Vec<Module> {
     vec![
         crate::account::module(),
+        crate::machine::module(),
         crate::setting::module(),
         crate::zone::module(),
         crate::offering::module(),
@@ -39,8 +40,12 @@ pub static HOST_HOOKS: &[&dyn HostHook] = &[
 ];
 
 /// The error codes of the resources, beside the engine's.
-pub static CODES: &[Code] =
-    &[crate::account::AUTHENTICATION, crate::account::SESSION, crate::vm::allocate::NO_HOST];
+pub static CODES: &[Code] = &[
+    crate::account::AUTHENTICATION,
+    crate::account::SESSION,
+    crate::host::NOT_ITS_OWN,
+    crate::vm::allocate::NO_HOST,
+];
 
 /// The whole wiring as text.
 pub fn wiring() -> String {

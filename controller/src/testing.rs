@@ -12,9 +12,10 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::agent::{Agent, Machine, Routes};
+use wire::tls::Live;
 
 use crate::Controller;
-use crate::config::{Config, Ports};
+use crate::config::{AgentsMode, Config, Ports};
 
 /// Longer than anything here takes, on a machine that is busy with other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A controller with a database of its own, and the administrator's session.
 pub struct Cloud {
     pub engine: Engine,
+    /// Where agents report.
+    pub agents: SocketAddr,
     base: String,
     session: String,
     _stop: DropGuard,
@@ -37,12 +40,23 @@ pub struct Refused {
 }
 
 impl Cloud {
-    /// One whose agents listen on `ports`.
+    /// One whose agents listen on `ports`, in the plain.
     pub async fn start(ports: Ports) -> Cloud {
+        Cloud::with(ports, AgentsMode::Plain).await
+    }
+
+    /// One whose agents prove who they are.
+    pub async fn certified(ports: Ports) -> Cloud {
+        Cloud::with(ports, AgentsMode::Certified).await
+    }
+
+    async fn with(ports: Ports, agents: AgentsMode) -> Cloud {
         let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             state_dir: dir.path().to_owned(),
+            agents,
+            agents_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_password: Some("secret".into()),
             ports,
             ..Config::default()
@@ -51,6 +65,7 @@ impl Cloud {
         let base = format!("http://{}/zstack/v1", controller.address);
         let mut cloud = Cloud {
             engine: controller.engine,
+            agents: controller.agents,
             base,
             session: String::new(),
             _stop: stop.drop_guard(),
@@ -157,12 +172,22 @@ pub struct Serving {
 
 /// Serves an agent at `address`.
 pub async fn serve<S: Send + Sync + 'static>(address: SocketAddr, routes: Routes<S>) -> Serving {
+    serve_as(None, address, routes).await
+}
+
+/// Serves an agent that goes by this identity.
+pub async fn serve_as<S: Send + Sync + 'static>(
+    live: Option<Live>,
+    address: SocketAddr,
+    routes: Routes<S>,
+) -> Serving {
     let listener = TcpListener::bind(address).await.unwrap();
     let (address, dir, stop) =
         (listener.local_addr().unwrap(), tempfile::tempdir().unwrap(), CancellationToken::new());
-    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let agent = Agent { name: "simulated", state_dir: dir.path().to_owned(), again: false };
     let (machine, ended) = (Machine::here().unwrap(), stop.clone());
-    let served = tokio::spawn(async move { agent.serve_on(listener, machine, routes, ended).await.unwrap() });
+    let served =
+        tokio::spawn(async move { agent.serve_on(listener, live, machine, routes, ended).await.unwrap() });
     Serving { address, stop, served: Some(served), _dir: dir }
 }
 

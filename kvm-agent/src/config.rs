@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
+use wire::tls::{Command, Entrance};
 
 /// Runs virtual machines on this hypervisor at a controller's command.
 #[derive(Debug, Default, Parser)]
@@ -14,7 +15,15 @@ pub struct Flags {
     /// The configuration file; without it, every setting has its default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve without TLS and without authentication at this address, as ZStack's agents do
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where controllers that prove who they are send commands [default: 0.0.0.0:7070]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// This machine's identity, which enrol makes [default: /var/lib/cumulet/tls]
+    #[arg(long, value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+    /// Serve without TLS and without authentication at this address instead, as ZStack's agents do
     #[arg(long, value_name = "ADDRESS")]
     plain_listen: Option<SocketAddr>,
     /// The libvirt to use, such as qemu:///system or test:///default
@@ -31,6 +40,8 @@ pub struct Flags {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Config {
+    pub listen: SocketAddr,
+    pub tls_dir: PathBuf,
     /// There is no default: nothing listens without authentication unless it is asked to by name.
     pub plain_listen: Option<SocketAddr>,
     pub libvirt_uri: String,
@@ -60,13 +71,13 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("{path:?} is not a sound configuration: {source}")]
     Parse { path: PathBuf, source: toml::de::Error },
-    #[error("the agent has nowhere to listen: set plain-listen, such as 127.0.0.1:7070")]
-    NoListener,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7070)),
+            tls_dir: wire::tls::DEFAULT_DIR.into(),
             plain_listen: None,
             libvirt_uri: "qemu:///system".into(),
             state_dir: "/var/lib/cumulet/kvm-agent".into(),
@@ -81,6 +92,8 @@ impl Default for Config {
 impl Flags {
     pub fn config(self) -> Result<Config, Error> {
         let mut config = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.tls_dir = self.tls_dir.unwrap_or(config.tls_dir);
         config.plain_listen = self.plain_listen.or(config.plain_listen);
         config.libvirt_uri = self.libvirt_uri.unwrap_or(config.libvirt_uri);
         config.state_dir = self.state_dir.unwrap_or(config.state_dir);
@@ -90,8 +103,13 @@ impl Flags {
 }
 
 impl Config {
-    pub fn listen(&self) -> Result<SocketAddr, Error> {
-        self.plain_listen.ok_or(Error::NoListener)
+    pub fn entrance(&self) -> Entrance {
+        Entrance {
+            program: "cumulet-kvm-agent",
+            listen: self.listen,
+            tls_dir: self.tls_dir.clone(),
+            plain_listen: self.plain_listen,
+        }
     }
 }
 
@@ -129,7 +147,9 @@ mod tests {
 
     #[test]
     fn nothing_listens_unless_it_is_asked_to() {
-        let error = Flags::default().config().unwrap().listen().unwrap_err().to_string();
-        assert!(error.contains("plain-listen"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let flags = Flags { tls_dir: Some(dir.path().to_owned()), ..Flags::default() };
+        let error = flags.config().unwrap().entrance().open().err().unwrap().to_string();
+        assert!(error.contains("enrol --controller") && error.contains("plain-listen"), "{error}");
     }
 }

@@ -22,12 +22,16 @@ use std::sync::Arc;
 
 use clap::Parser;
 use wire::agent::{Agent, Routes};
+use wire::tls::Role;
 
 use config::{Config, Flags};
 use state::Host;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Some(command) = &flags.command {
+        return command.execute();
+    }
     wire::agent::main_setup();
     match flags.config().map_err(Into::into).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,15 +51,15 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let door = config.entrance().open()?;
     let agent = Agent {
         name: "cumulet-kvm-agent",
-        listen: config.listen()?,
         state_dir: config.state_dir.clone(),
         again: config.repeat_unfenced_tasks,
     };
-    let host = Arc::new(Host::open(&config)?);
+    let host = Arc::new(Host::open(&config, door.live().cloned())?);
     tokio::spawn(warm_up(host.clone()));
-    agent.serve(routes(host), wire::agent::shutdown_signal()).await?;
+    agent.serve(&door, routes(host), wire::agent::shutdown_signal()).await?;
     Ok(())
 }
 
@@ -99,5 +103,5 @@ fn routes(state: Arc<Host>) -> Routes<Host> {
         .on(localstorage::get_size)
         .on(localstorage::download)
         .inventory(inventory::list)
-        .plain(vm::routes(state))
+        .plain(&[Role::Controller, Role::ConsoleProxy], vm::routes(state))
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use host::netlink::Netlink;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
+use wire::tls::{Http, Live};
 
 use crate::config::Config;
 use crate::keyed::KeyedLocks;
@@ -34,8 +35,8 @@ pub struct Host {
     pub files: KeyedLocks<PathBuf>,
     /// Bridges share physical interfaces, addresses and routes: one change at a time.
     pub bridges: Mutex<()>,
-    /// Made by the first download.
-    pub http: OnceCell<reqwest::Client>,
+    /// For fetching images.
+    pub http: Http,
     /// Held as long as this lives: two agents would sweep away each other's work.
     _alone: fs::File,
 }
@@ -51,7 +52,7 @@ pub struct Introduction {
 
 impl Host {
     /// Must be called within the runtime. Removes what an agent that died left half made.
-    pub fn open(config: &Config) -> io::Result<Self> {
+    pub fn open(config: &Config, live: Option<Live>) -> io::Result<Self> {
         let dir = &config.state_dir;
         private_dir(dir)?;
         let alone = lock(&dir.join("host.lock"))?;
@@ -70,7 +71,7 @@ impl Host {
             vms: KeyedLocks::default(),
             files: KeyedLocks::default(),
             bridges: Mutex::default(),
-            http: OnceCell::new(),
+            http: crate::localstorage::http(live).map_err(io::Error::other)?,
             _alone: alone,
         })
     }

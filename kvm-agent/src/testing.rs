@@ -15,5 +15,5 @@ pub fn host(state_dir: &Path) -> Cx<Host> {
         state_dir: state_dir.to_owned(),
         ..Config::default()
     };
-    Cx::detached(Arc::new(Host::open(&config).unwrap()))
+    Cx::detached(Arc::new(Host::open(&config, None).unwrap()))
 }

@@ -1,7 +1,10 @@
 //! The configuration file: TOML, unknown keys refused.
 //!
 //! ```toml
-//! plain-listen = "127.0.0.1:7171"   # nothing listens when absent
+//! listen = "0.0.0.0:7171"           # for peers that prove who they are
+//! tls-dir = "/var/lib/cumulet/tls"  # this machine's identity, which enrol makes
+//! plain-listen = "127.0.0.1:7171"   # without authentication, instead of the above; absent by default
+//! upload-listen = "10.0.0.5:7172"   # where clients PUT images, each by a one-use token; absent by default
 //! state-dir = "/var/lib/cumulet/storage-agent"
 //! max-image-size = "500GiB"
 //! import-limit-hours = 72           # the longest that one import may take
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use wire::tls::Entrance;
 
 /// ZStack's port for the agent of an sftp backup storage.
 pub const PORT: u16 = 7171;
@@ -23,7 +27,11 @@ pub const PORT: u16 = 7171;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
+    pub listen: Listen,
+    pub tls_dir: PathBuf,
     pub plain_listen: Option<Listen>,
+    /// Plain HTTP for who has a token for one upload: clients have no certificates.
+    pub upload_listen: Option<SocketAddr>,
     pub state_dir: PathBuf,
     pub max_image_size: Bytes,
     pub import_limit_hours: u32,
@@ -66,6 +74,15 @@ impl Config {
             .map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 
+    pub fn entrance(&self) -> Entrance {
+        Entrance {
+            program: "cumulet-storage-agent",
+            listen: self.listen.0,
+            tls_dir: self.tls_dir.clone(),
+            plain_listen: self.plain_listen.map(|listen| listen.0),
+        }
+    }
+
     pub(crate) fn imports(&self) -> ImportRules {
         ImportRules {
             max_image_size: self.max_image_size.0,
@@ -79,7 +96,10 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            listen: Listen(SocketAddr::from(([0, 0, 0, 0], PORT))),
+            tls_dir: wire::tls::DEFAULT_DIR.into(),
             plain_listen: None,
+            upload_listen: None,
             state_dir: "/var/lib/cumulet/storage-agent".into(),
             max_image_size: Bytes(500 << 30),
             import_limit_hours: 72,
@@ -151,7 +171,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config: Config = toml::from_str(
-            "plain-listen = '127.0.0.1'\nstate-dir = '/s'\nmax-image-size = '2 GiB'\n\
+            "plain-listen = '127.0.0.1'\nlisten = '::1'\ntls-dir = '/t'\nupload-listen = '127.0.0.1:1'\nstate-dir = '/s'\nmax-image-size = '2 GiB'\n\
              import-limit-hours = 1\nimport-dirs = ['/i']\nallow-private = ['127.0.0.0/8']",
         )
         .unwrap();
@@ -164,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_and_a_bad_size_are_refused() {
-        assert!(toml::from_str::<Config>("listen = '::1'").unwrap_err().to_string().contains("listen"));
+        assert!(toml::from_str::<Config>("listn = '::1'").unwrap_err().to_string().contains("listn"));
         for size in ["'5 GB'", "'GiB'", "-1", "'99999999 TiB'"] {
             assert!(toml::from_str::<Config>(&format!("max-image-size = {size}")).is_err(), "{size}");
         }

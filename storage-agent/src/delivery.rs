@@ -14,7 +14,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::json;
@@ -52,6 +52,11 @@ pub fn router(storage: Arc<Storage>) -> Router {
         .route("/images", get(list))
         .route("/images/{uuid}", get(send).put(receive))
         .with_state(storage)
+}
+
+/// What clients may do at the door for uploads.
+pub fn uploads(storage: Arc<Storage>) -> Router {
+    Router::new().route("/images/{uuid}", put(receive)).with_state(storage)
 }
 
 async fn list(State(storage): State<Arc<Storage>>) -> Result<Response, Refusal> {

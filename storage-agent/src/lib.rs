@@ -18,6 +18,7 @@ mod operations;
 mod store;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use store::Stores;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wire::agent::{Agent, Machine, Routes};
+use wire::tls::{Live, Role};
 
 /// How long what an import left behind waits for its task to come back after a start.
 const SWEEP_AFTER: Duration = Duration::from_secs(600);
@@ -54,19 +56,38 @@ impl Storage {
 }
 
 /// Serves until `shutdown`; whatever is under way then continues at the next start.
-pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-    let listen = listener.local_addr()?;
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    live: Option<Live>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let storage = Storage::open(&config).await?;
     let sweeper = storage.clone();
     let sweeping = tokio::spawn(async move {
         tokio::time::sleep(SWEEP_AFTER).await;
         sweeper.sweep().await;
     });
-    let agent =
-        Agent { name: "cumulet-storage-agent", listen, state_dir: config.state_dir.clone(), again: false };
-    let served = agent.serve_on(listener, Machine::here()?, routes(storage), shutdown).await;
+    if let Some(address) = config.upload_listen {
+        take_uploads(address, storage.clone(), shutdown.clone()).await?;
+    }
+    let agent = Agent { name: "cumulet-storage-agent", state_dir: config.state_dir.clone(), again: false };
+    let served = agent.serve_on(listener, live, Machine::here()?, routes(storage), shutdown).await;
     sweeping.abort();
     served
+}
+
+/// Clients have no certificates: what lets them in is the token of one upload.
+async fn take_uploads(
+    address: SocketAddr,
+    storage: Arc<Storage>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let listener = wire::agent::bind(address).await?;
+    tracing::info!(upload_listen = %listener.local_addr()?, "uploads are taken");
+    let serve = axum::serve(listener, delivery::uploads(storage));
+    tokio::spawn(serve.with_graceful_shutdown(shutdown.cancelled_owned()).into_future());
+    Ok(())
 }
 
 fn routes(storage: Arc<Storage>) -> Routes<Storage> {
@@ -80,7 +101,7 @@ fn routes(storage: Arc<Storage>) -> Routes<Storage> {
         .on(operations::get_image_size)
         .on(operations::get_progress)
         .inventory(operations::inventory)
-        .plain(delivery::router(storage))
+        .plain(&[Role::Controller, Role::Host], delivery::router(storage))
 }
 
 /// Runs what blocks off the runtime's own threads; a panic in it goes on in the caller.

@@ -5,15 +5,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use storage_agent::config::{Config, Listen};
-use tokio::net::TcpListener;
+use wire::tls::Command;
 
 /// Keeps images for a Cumulet cloud.
 #[derive(Parser)]
 #[command(name = "cumulet-storage-agent", version)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// This machine's identity, which enrol makes; by default /var/lib/cumulet/tls.
+    #[arg(long, value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
     /// Serves without TLS and without authentication at this address; port 7171 when none is named.
     #[arg(long, value_name = "ADDRESS")]
     plain_listen: Option<Listen>,
@@ -22,11 +27,13 @@ struct Args {
     state_dir: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(command) = &args.command {
+        return command.execute();
+    }
     wire::agent::main_setup();
-    match run(args).await {
+    match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "cannot go on");
@@ -35,16 +42,14 @@ async fn main() -> ExitCode {
     }
 }
 
+#[tokio::main]
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     config.plain_listen = args.plain_listen.or(config.plain_listen);
     config.state_dir = args.state_dir.unwrap_or(config.state_dir);
-    let Some(listen) = config.plain_listen else {
-        return Err("nothing to listen on: name an address with --plain-listen or plain-listen".into());
-    };
-    let listener = TcpListener::bind(listen.0).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    tracing::warn!(%listen, "serving without TLS and without authentication");
-    storage_agent::serve(config, listener, wire::agent::shutdown_signal()).await?;
+    config.tls_dir = args.tls_dir.unwrap_or(config.tls_dir);
+    let door = config.entrance().open()?;
+    let listener = wire::agent::bind(door.address()).await?;
+    storage_agent::serve(config, listener, door.live().cloned(), wire::agent::shutdown_signal()).await?;
     Ok(())
 }

@@ -5,5 +5,6 @@ mod crash;
 mod doors;
 mod drift;
 mod errors;
+mod secrecy;
 mod site;
 mod sweep;

@@ -42,16 +42,25 @@ pub struct Controller {
     program: PathBuf,
     dir: PathBuf,
     address: SocketAddr,
+    agents: SocketAddr,
     child: Option<Child>,
 }
 
 impl Controller {
-    /// One that is not started yet, with its state in `dir`, on loopback.
+    /// One that is not started yet, with its state in `dir`, on loopback; it speaks with agents in the plain.
     pub fn new(program: PathBuf, dir: &Path, ports: Ports) -> Result<Self> {
-        Self::laid_out(program, dir, ports, "")
+        let address = free_address()?;
+        Self::configured(program, dir, ports, address, address, ("agents = \"plain\"", ""))
     }
 
-    /// One of several, not started yet.
+    /// One whose agents prove who they are.
+    pub fn certified(program: PathBuf, dir: &Path, ports: Ports) -> Result<Self> {
+        let (address, agents) = (free_address()?, free_address()?);
+        let door = format!("agents-listen = \"{agents}\"");
+        Self::configured(program, dir, ports, address, agents, (&door, ""))
+    }
+
+    /// One of several, not started yet; it speaks with agents in the plain.
     pub fn among(program: PathBuf, dir: &Path, ports: Ports, shared: &Shared) -> Result<Self> {
         let Shared { database, heartbeat, lease } = shared;
         let more = format!(
@@ -59,20 +68,27 @@ impl Controller {
             heartbeat.as_millis(),
             lease.as_millis()
         );
-        Self::laid_out(program, dir, ports, &more)
+        let address = free_address()?;
+        Self::configured(program, dir, ports, address, address, ("agents = \"plain\"", &more))
     }
 
-    fn laid_out(program: PathBuf, dir: &Path, ports: Ports, more: &str) -> Result<Self> {
+    fn configured(
+        program: PathBuf,
+        dir: &Path,
+        ports: Ports,
+        address: SocketAddr,
+        agents: SocketAddr,
+        (first, last): (&str, &str),
+    ) -> Result<Self> {
         ensure!(program.exists(), "{} is missing: cargo build --workspace", program.display());
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let Ports { kvm, vrouter, storage } = ports;
         let config = format!(
-            "listen = \"{address}\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
-             kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n{more}",
+            "listen = \"{address}\"\n{first}\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
+             kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n{last}",
         );
         std::fs::write(dir.join("controller.toml"), config)
             .with_context(|| format!("cannot write into {}", dir.display()))?;
-        Ok(Self { program, dir: dir.to_owned(), address, child: None })
+        Ok(Self { program, dir: dir.to_owned(), address, agents, child: None })
     }
 
     /// Starts it, and waits until it answers.
@@ -95,6 +111,11 @@ impl Controller {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where machines enrol and agents report.
+    pub fn agents(&self) -> SocketAddr {
+        self.agents
     }
 
     pub async fn login(&self) -> Result<Api> {
@@ -154,6 +175,11 @@ impl Controller {
     pub fn last_words(&self) -> String {
         tail(&self.log(), 40)
     }
+}
+
+/// Nobody listens there now.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 impl Drop for Controller {

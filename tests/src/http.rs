@@ -47,6 +47,14 @@ impl Client {
         sent.with_context(|| format!("cannot get an answer from {url}"))
     }
 
+    /// A connection, without a word said over it.
+    pub async fn connect(&self, to: SocketAddr, limit: Duration) -> Result<TcpStream> {
+        match &self.network {
+            Some(network) => network.connect(to, limit).await,
+            None => Ok(timeout(limit, TcpStream::connect(to)).await??),
+        }
+    }
+
     async fn exchange(
         &self,
         method: Method,
@@ -57,10 +65,7 @@ impl Client {
     ) -> Result<Answer> {
         let url: Uri = url.parse()?;
         let to = address(&url)?;
-        let stream = match &self.network {
-            Some(network) => network.connect(to, limit).await?,
-            None => TcpStream::connect(to).await?,
-        };
+        let stream = self.connect(to, limit).await?;
         let mut request =
             Request::builder().method(method).uri(url.path_and_query().map_or("/", |p| p.as_str()));
         request = request.header("host", to.to_string());

@@ -21,7 +21,10 @@ use config::Config;
 use dhcp::Dhcp;
 
 fn main() -> ExitCode {
-    let config = Config::from_args();
+    let config = match Config::from_args() {
+        Ok(config) => config,
+        Err(command) => return command.execute(),
+    };
     wire::agent::main_setup();
     match config.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,17 +42,12 @@ fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = wire::agent::shutdown_signal();
+    let door = config.entrance().open()?;
     let dhcp = Dhcp::open(&config).context("cannot open the state directory")?;
     let dhcp = Arc::new(dhcp);
     dhcp.adopt().await;
     tokio::spawn(dhcp.clone().watch(shutdown.clone()));
     let routes = dhcp::routes(Routes::new(dhcp)).inventory(inventory::list);
-    let agent = Agent {
-        name: "cumulet-vrouter-agent",
-        listen: config.plain_listen,
-        state_dir: config.state_dir,
-        again: false,
-    };
-    tracing::warn!(listen = %agent.listen, "commands are taken without authentication on this address");
-    agent.serve(routes, shutdown).await.context("cannot serve")
+    let agent = Agent { name: "cumulet-vrouter-agent", state_dir: config.state_dir, again: false };
+    agent.serve(&door, routes, shutdown).await.context("cannot serve")
 }

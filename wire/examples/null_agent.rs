@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::agent::{Agent, Cx, Routes};
 use wire::calls::Done;
+use wire::tls::Door;
 use wire::{Call, Effect, Fault, Mode};
 
 #[derive(Default, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ async fn main() -> io::Result<()> {
         return Err(io::Error::other("usage: null_agent ADDRESS STATE_DIR"));
     };
     let listen = address.parse().map_err(io::Error::other)?;
-    let agent = Agent { name: "null-agent", listen, state_dir: PathBuf::from(state_dir), again: false };
+    let agent = Agent { name: "null-agent", state_dir: PathBuf::from(state_dir), again: false };
     let routes = Routes::new(Arc::new(())).on(look).on(act);
-    agent.serve(routes, wire::agent::shutdown_signal()).await
+    agent.serve(&Door::Plain(listen), routes, wire::agent::shutdown_signal()).await
 }

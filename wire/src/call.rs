@@ -23,6 +23,9 @@ pub const EPOCH: &str = "x-cumulet-epoch";
 /// Unix time in milliseconds after which the command must not start.
 pub const DEADLINE: &str = "x-cumulet-deadline";
 
+/// Which [`Trust`](crate::tls::Trust) the controller has: an agent with another one asks for it.
+pub const TRUST: &str = "x-cumulet-trust";
+
 /// Code of a [`Fault`]: a later owner has been seen for this resource.
 pub const STALE: &str = "STALE";
 /// Code of a [`Fault`]: the deadline had passed before the task could start.

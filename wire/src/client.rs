@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use reqwest::{ClientBuilder, redirect};
 
+use crate::tls::name::Names;
+
 /// Goes straight to its peer: no proxy, no redirect. It trusts no certificate authority of the operating
 /// system: peers are certified by the controller's own, or speak plain HTTP.
 ///
@@ -13,6 +15,7 @@ pub fn client(connect: Duration, idle: usize, idle_age: Duration) -> ClientBuild
         .no_proxy()
         .redirect(redirect::Policy::none())
         .tls_certs_only([])
+        .dns_resolver(Names)
         .tcp_nodelay(true)
         .connect_timeout(connect)
         .pool_max_idle_per_host(idle)

@@ -7,7 +7,8 @@
 //! * **durable**: a command that acts is journalled before it is acknowledged, its outcome before it is
 //!   reported; a report is repeated until somebody takes it; the same task never runs twice;
 //! * **never late**: a command may carry a [`Fence`]; superseded or expired ones are refused;
-//! * **known**: `GET /tasks/{taskuuid}` tells queued, running, done with its outcome, or unknown.
+//! * **known**: `GET /tasks/{taskuuid}` tells queued, running, done with its outcome, or unknown;
+//! * **private**: peers prove who they are by certificates of the controller's own authority ([`tls`]).
 //!
 //! Both halves stand here: [`agent`] serves calls, [`caller`] makes them.
 
@@ -18,5 +19,6 @@ pub mod caller;
 pub mod calls;
 mod client;
 pub mod metrics;
+pub mod tls;
 
 pub use call::{Call, Effect, Fault, Fence, Mode, TaskId};

@@ -40,18 +40,14 @@ impl Proxy {
         let front = Front {
             tickets: tickets.clone(),
             allowed_origins: vec!["https://ui.example".into()],
+            live: None,
             shutdown: shutdown.clone(),
         };
         tokio::spawn(front::serve(web, front));
         let state = tempfile::tempdir().unwrap();
-        let agent = Agent {
-            name: "cumulet-console-proxy",
-            listen: commands.local_addr().unwrap(),
-            state_dir: state.path().into(),
-            again: false,
-        };
+        let agent = Agent { name: "cumulet-console-proxy", state_dir: state.path().into(), again: false };
         let routes = console::routes(Routes::new(Arc::new(Consoles { tickets, port })));
-        tokio::spawn(agent.serve_on(commands, Machine::here().unwrap(), routes, shutdown.clone()));
+        tokio::spawn(agent.serve_on(commands, None, Machine::here().unwrap(), routes, shutdown.clone()));
         let caller = Caller::new(format!("http://127.0.0.1:{callbacks_port}/asyncrest/callback"));
         tokio::spawn(axum::serve(callbacks, caller.router()).into_future());
         let commands = format!("http://127.0.0.1:{commands_port}");

@@ -32,7 +32,6 @@ const HEADER: &str = "x-cumulet-bus";
 
 /// The way to the other controllers.
 pub(crate) struct Bus {
-    client: reqwest::Client,
     secret: String,
 }
 
@@ -55,20 +54,19 @@ impl Bus {
     pub async fn of(db: &Db) -> Result<Bus> {
         let fresh = format!("{}{}", Id::<Any>::random(), Id::<Any>::random());
         let secret = db.write(|tx| Box::pin(secret(tx, fresh))).await?;
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(2))
-            .tcp_keepalive(Duration::from_secs(5))
-            .build();
-        let client = client.map_err(|e| codes::INTERNAL.because(format!("no HTTP client: {e}")))?;
-        Ok(Bus { client, secret })
+        Ok(Bus { secret })
     }
 
     /// Has `member` begin the flow; returns when it has begun, or with the reason why it cannot.
-    pub async fn begin(&self, member: &Member, message: &Begin) -> Result<Result<()>, Unreachable> {
+    pub async fn begin(
+        &self,
+        client: &reqwest::Client,
+        member: &Member,
+        message: &Begin,
+    ) -> Result<Result<()>, Unreachable> {
         let unreachable = |error: reqwest::Error| Unreachable(format!("{}: {error}", member.url));
         let url = format!("{}{FLOWS}", member.url);
-        let sent = self.client.post(url).header(HEADER, &self.secret).json(message).send().await;
+        let sent = client.post(url).header(HEADER, &self.secret).json(message).send().await;
         let answer = sent.map_err(unreachable)?;
         match answer.status() {
             StatusCode::OK => Ok(Ok(())),
@@ -80,9 +78,9 @@ impl Bus {
 
 impl Bus {
     /// The queues in use at `member`.
-    pub async fn queues(&self, member: &Member) -> Result<Vec<View>> {
+    pub async fn queues(&self, client: &reqwest::Client, member: &Member) -> Result<Vec<View>> {
         let url = format!("{}{QUEUES}", member.url);
-        let request = self.client.get(url).header(HEADER, &self.secret).timeout(Duration::from_secs(3));
+        let request = client.get(url).header(HEADER, &self.secret).timeout(Duration::from_secs(3));
         let answer = async { request.send().await?.error_for_status()?.json().await };
         answer.await.map_err(|e: reqwest::Error| codes::IO.because(format!("controller {}: {e}", member.url)))
     }

@@ -69,8 +69,8 @@ pub struct Setup {
     pub db: Db,
     pub modules: Vec<Module>,
     pub gate: Gate,
-    /// Where agents are told to report.
-    pub callback_url: String,
+    /// How agents and other controllers are called, and where agents report.
+    pub caller: Caller,
     pub membership: Membership,
     /// Cancelled when the process shall end.
     pub stop: CancellationToken,
@@ -103,7 +103,7 @@ impl Engine {
     /// Wires the modules together, joins the other controllers, takes over what is left unfinished and
     /// starts the sweeps. `config` is what drivers find again by [`Engine::of`].
     pub async fn start<C: Send + Sync + 'static>(setup: Setup, config: C) -> Result<Engine> {
-        let Setup { db, modules, gate, callback_url, membership, stop } = setup;
+        let Setup { db, modules, gate, caller, membership, stop } = setup;
         let values = Values::load(&mut db.read().await?).await?;
         let bus = Bus::of(&db).await?;
         let mut wired = Wired::default();
@@ -122,7 +122,7 @@ impl Engine {
             stop,
             recovery: Notify::new(),
             queues: Queues::default(),
-            caller: Caller::new(callback_url).only_while(permission(this.clone())),
+            caller: caller.only_while(permission(this.clone())),
             http: http_client().expect("the TLS library can be set up"),
             jobs: wired.jobs(),
             entries: wired.entries,

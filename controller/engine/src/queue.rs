@@ -162,7 +162,7 @@ impl Ask for GetQueues {
         for member in engine.eras().ring().members() {
             let views = match member.id == here {
                 true => engine.queues().views(),
-                false => engine.bus().queues(member).await?,
+                false => engine.bus().queues(&engine.caller().client(), member).await?,
             };
             for view in views {
                 let mut shown = serde_json::to_value(view)?;

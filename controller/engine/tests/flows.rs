@@ -16,6 +16,7 @@ use engine::{Any, Engine, Id, Result, args, codes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use wire::caller::Caller;
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
@@ -136,7 +137,7 @@ impl World {
             db: Db::open(&url, MIGRATIONS).await.unwrap(),
             modules: vec![Module::new("probe").flow::<Probe>()],
             gate: GATE,
-            callback_url: "http://127.0.0.1:1/callback".into(),
+            caller: Caller::new("http://127.0.0.1:1/callback"),
             membership: Membership {
                 heartbeat: Duration::from_secs(30),
                 lease: Duration::from_secs(90),

@@ -32,7 +32,8 @@ pub(super) struct Add {
 
 impl Add {
     async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
-        store::insert(tx, self).await
+        store::insert(tx, self).await?;
+        store::identify(tx, self.uuid).await
     }
 
     async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
@@ -93,6 +94,7 @@ pub(super) struct Reconnect {
 
 impl Reconnect {
     async fn connecting(&mut self, tx: &mut Tx) -> Result<()> {
+        store::identify(tx, self.uuid).await?;
         set_status(tx, self.uuid, "Connecting", self.space).await
     }
 

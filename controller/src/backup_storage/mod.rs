@@ -25,6 +25,8 @@ use engine::setting::{AnySetting, Setting, seconds};
 use engine::{Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
+use crate::machine::Machine;
+
 pub use store::{connected, is_leaving, takes_images};
 
 /// Marks ids of backup storages.
@@ -44,6 +46,7 @@ inventory! {
         state: String,
         status: String,
         hostname: String,
+        machine_uuid: Option<Id<Machine>>,
         username: String,
         ssh_port: i64,
         create_date: Stamp,

@@ -1,6 +1,5 @@
 //! ZStack's sftp backup storage, as our storage-agent serves it: its commands, but the bits travel by HTTP.
 
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +10,7 @@ use wire::calls::imagestore as call;
 use super::BackupStorageInventory;
 use super::driver::{Driver, Order, Progress, Space, Stored};
 use crate::config::Ports;
+use crate::machine::Agents;
 
 pub(super) const TYPE: &str = "SftpBackupStorage";
 
@@ -21,10 +21,7 @@ pub(super) struct Sftp;
 
 fn base(engine: &Engine, storage: &BackupStorageInventory) -> String {
     let port = engine.of::<Ports>().storage_agent;
-    match storage.hostname.parse::<Ipv6Addr>() {
-        Ok(ip) => format!("http://[{ip}]:{port}"),
-        Err(_) => format!("http://{}:{port}", storage.hostname),
-    }
+    engine.of::<Agents>().url(storage.machine_uuid, &storage.hostname, port)
 }
 
 pub(crate) fn agent(engine: &Engine, storage: &BackupStorageInventory) -> Agent {
@@ -119,6 +116,11 @@ impl Driver for Sftp {
         image: Id<Any>,
         token: &str,
     ) -> String {
-        format!("{}?token={token}", self.bits_url(engine, storage, image))
+        // Clients have no certificates; what lets them in is the token.
+        let base = match engine.of::<Agents>() {
+            Agents::Plain => base(engine, storage),
+            Agents::Certified(_) => Agents::Plain.url(None, &storage.hostname, engine.of::<Ports>().uploads),
+        };
+        format!("{base}/images/{image}?token={token}")
     }
 }

@@ -1,10 +1,12 @@
 use engine::db::{Tx, Value};
 use engine::inventory::find;
 use engine::{Id, Result, Stamp, args, codes};
+use wire::tls::Role;
 
 use super::add::Add;
 use super::driver::Space;
 use super::{BackupStorage, BackupStorageInventory};
+use crate::machine;
 use crate::zone::Zone;
 
 const INSERT: &str = "INSERT INTO backup_storage (uuid, name, description, url, hostname, username, ssh_port, \
@@ -28,6 +30,7 @@ const MOVE: &str = "UPDATE backup_storage SET hostname = coalesce($2, hostname),
      username = coalesce($3, username), ssh_port = coalesce($4, ssh_port) WHERE uuid = $1";
 const LEAVING: &str = "UPDATE backup_storage SET leaving = $2 WHERE uuid = $1";
 const IS_LEAVING: &str = "SELECT leaving FROM backup_storage WHERE uuid = $1";
+const MACHINE: &str = "UPDATE backup_storage SET machine_uuid = $2 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM backup_storage WHERE uuid = $1";
 const ZONES: &str = "SELECT backup_storage_uuid, zone_uuid FROM backup_storage_zone \
      WHERE backup_storage_uuid IN ($*) ORDER BY zone_uuid";
@@ -40,6 +43,14 @@ pub(super) async fn insert(tx: &mut Tx, new: &Add) -> Result<()> {
     let mut row = args![new.uuid, &new.name, new.description.as_deref(), &new.url, &new.hostname];
     row.extend(args![&new.username, new.ssh_port, &new.r#type, Stamp::now()]);
     tx.exec(INSERT, row).await?;
+    Ok(())
+}
+
+/// Finds out which machine it is on, and remembers it.
+pub(super) async fn identify(tx: &mut Tx, uuid: Id<BackupStorage>) -> Result<()> {
+    let storage: BackupStorageInventory = find(tx, uuid).await?;
+    let machine = machine::at(tx, &storage.hostname, Role::Storage).await?;
+    tx.exec(MACHINE, args![uuid, machine]).await?;
     Ok(())
 }
 

@@ -5,18 +5,18 @@ use engine::db::Tx;
 use engine::flow::Agent;
 use engine::{Any, Engine, Id, Result, Stamp, api, codes};
 use serde_json::{Value, json};
-use wire::calls::{console as proxy, vm};
+use wire::calls::{console as call, vm};
+use wire::tls::Role;
 
 use super::{IDLE_TIMEOUT, TOKEN_TIMEOUT, store};
 use crate::config::{Console, Ports};
 use crate::host::{self, HostInventory, kvm};
+use crate::machine::{self, Agents};
 
 /// How long each of the two programs may take.
 const LIMIT: Duration = Duration::from_secs(20);
 /// What browsers speak to the proxy.
 const SCHEME: &str = "http";
-/// How the proxy reaches the screen: the kvm-agent's WebSocket.
-const TARGET_SCHEME: &str = "ws";
 
 api! {
     RequestConsoleAccess: POST "/consoles" "params" {
@@ -32,10 +32,11 @@ impl Api for RequestConsoleAccess {
     async fn run(self, job: Job) -> Result<Settled> {
         let engine = job.engine().clone();
         let host = host_of(&mut engine.db().read().await?, self.vm_instance_uuid).await?;
+        let proxy = proxy(&engine).await?;
         let ticket = Ticket::new(&engine, self.vm_instance_uuid);
         ticket.open(&engine, &host).await?;
-        ticket.establish(&engine, &host).await?;
-        let answer = ticket.shown(engine.of::<Console>());
+        ticket.establish(&engine, &host, &proxy).await?;
+        let answer = ticket.shown(&engine);
         job.write(move |_| Box::pin(async move { Ok(answer) })).await
     }
 }
@@ -53,6 +54,21 @@ async fn host_of(tx: &mut Tx, uuid: Id<Any>) -> Result<HostInventory> {
             "vm \"{}\" is {}: only a running vm has a console, start it first",
             vm.name, vm.state
         ))),
+    }
+}
+
+async fn proxy(engine: &Engine) -> Result<Agent> {
+    let address = &engine.of::<Console>().proxy_address;
+    let machine = machine::at(&mut engine.db().read().await?, address, Role::ConsoleProxy).await?;
+    let url = engine.of::<Agents>().url(machine, address, engine.of::<Ports>().console_proxy);
+    Ok(Agent { url, name: "the console proxy".into() })
+}
+
+/// How the proxy reaches the screen: the kvm-agent's WebSocket.
+fn target_scheme(engine: &Engine) -> &'static str {
+    match engine.of::<Agents>() {
+        Agents::Plain => "ws",
+        Agents::Certified(_) => "wss",
     }
 }
 
@@ -82,12 +98,12 @@ impl Ticket {
     }
 
     /// At the front door.
-    async fn establish(&self, engine: &Engine, host: &HostInventory) -> Result<()> {
+    async fn establish(&self, engine: &Engine, host: &HostInventory, proxy: &Agent) -> Result<()> {
         let (ports, console) = (engine.of::<Ports>(), engine.of::<Console>());
-        let command = proxy::Establish {
+        let command = call::Establish {
             token: self.token.clone(),
-            target_schema: TARGET_SCHEME.into(),
-            target_hostname: host.management_ip.clone(),
+            target_schema: target_scheme(engine).into(),
+            target_hostname: engine.of::<Agents>().host(host.machine_uuid, &host.management_ip),
             target_port: ports.kvm_agent,
             proxy_hostname: console.hostname().to_owned(),
             proxy_port: console.public_port,
@@ -97,18 +113,15 @@ impl Ticket {
             vnc_token_timeout: self.timeout.as_secs(),
             expired_date: self.expires.millis(),
         };
-        let agent = Agent {
-            url: format!("http://{}:{}", console.proxy_address, ports.console_proxy),
-            name: "the console proxy".into(),
-        };
-        engine.ask(&agent, &command, LIMIT).await.map(|_| ())
+        engine.ask(proxy, &command, LIMIT).await.map(|_| ())
     }
 
-    fn shown(self, console: &Console) -> Value {
+    fn shown(self, engine: &Engine) -> Value {
+        let console = engine.of::<Console>();
         let (hostname, port) = (console.hostname(), console.public_port);
         json!({ "inventory": {
             "scheme": SCHEME,
-            "targetScheme": TARGET_SCHEME,
+            "targetScheme": target_scheme(engine),
             "hostname": hostname,
             "port": port,
             "token": self.token,

@@ -28,7 +28,8 @@ pub(super) struct Add {
 impl Add {
     async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
         let cluster: ClusterInventory = find(tx, self.cluster).await?;
-        store::insert(tx, self, &cluster).await
+        store::insert(tx, self, &cluster).await?;
+        store::identify(tx, self.uuid).await
     }
 
     async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
@@ -97,6 +98,7 @@ pub(super) struct Reconnect {
 
 impl Reconnect {
     async fn connecting(&mut self, tx: &mut Tx) -> Result<()> {
+        store::identify(tx, self.uuid).await?;
         set_status(tx, self.uuid, "Connecting").await
     }
 

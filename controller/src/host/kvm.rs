@@ -15,7 +15,7 @@ pub(super) struct Kvm;
 const GRACE: u64 = 60;
 
 pub(crate) fn agent(engine: &Engine, host: &HostInventory) -> Agent {
-    host.agent("kvm-agent", engine.of::<Ports>().kvm_agent)
+    host.agent(engine, "kvm-agent", engine.of::<Ports>().kvm_agent)
 }
 
 /// ZStack's words. A domain that is off is as good as none.

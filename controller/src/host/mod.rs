@@ -18,19 +18,27 @@ mod ping;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod store;
+#[cfg(test)]
+mod tests;
 
+use engine::error::Code;
 use engine::flow::Agent;
 use engine::inventory;
 use engine::module::Module;
 use engine::setting::{AnySetting, Setting, number, plain, seconds};
-use engine::{Id, Stamp};
+use engine::{Engine, Id, Result, Stamp};
 use std::time::Duration;
 
+use wire::tls::Peer;
+
 use crate::cluster::Cluster;
+use crate::machine::{Agents, Machine};
 use crate::zone::Zone;
 
 pub use ping::{reconnect, went_down};
 pub use store::{claim, claim_as_it_is, connected, release, usable};
+
+pub const NOT_ITS_OWN: Code = Code("HOST.1001", "a machine spoke for a host that it is not");
 
 /// Marks ids of hosts.
 #[derive(Debug)]
@@ -45,6 +53,7 @@ inventory! {
         zone_uuid: Id<Zone>,
         cluster_uuid: Id<Cluster>,
         management_ip: String,
+        machine_uuid: Option<Id<Machine>>,
         hypervisor_type: String,
         state: String,
         status: String,
@@ -68,10 +77,22 @@ inventory! {
 
 impl HostInventory {
     /// The agent that listens on `port` of this host.
-    pub fn agent(&self, program: &str, port: u16) -> Agent {
+    pub fn agent(&self, engine: &Engine, program: &str, port: u16) -> Agent {
         Agent {
-            url: format!("http://{}:{port}", self.management_ip),
+            url: engine.of::<Agents>().url(self.machine_uuid, &self.management_ip, port),
             name: format!("the {program} of host \"{}\"", self.name),
+        }
+    }
+
+    /// Refuses `peer` when it is another machine than this host.
+    fn must_be(&self, engine: &Engine, peer: Option<&Peer>) -> Result<()> {
+        match engine.of::<Agents>().is(peer, self.machine_uuid) {
+            true => Ok(()),
+            false => {
+                let details =
+                    format!("host \"{}\" is another machine: each speaks for itself alone", self.name);
+                Err(NOT_ITS_OWN.because(details))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use engine::inventory::find;
 use engine::sweep::{By, Sweep};
 use engine::{Engine, Id, Result, codes};
 use futures::StreamExt;
+use wire::tls::Peer;
 
 use super::add::{Reconnect, set_status};
 use super::driver::Facts;
@@ -58,8 +59,9 @@ async fn answered(engine: &Engine, host: HostInventory, introduced: &str) -> Res
 }
 
 /// Connects a host again, in the background, because its agent asks for it.
-pub async fn reconnect(engine: &Engine, uuid: Id<Host>) -> Result<()> {
+pub async fn reconnect(engine: &Engine, uuid: Id<Host>, peer: Option<&Peer>) -> Result<()> {
     let host: HostInventory = find(&mut engine.db().read().await?, uuid).await?;
+    host.must_be(engine, peer)?;
     let engine = engine.clone();
     tokio::spawn(async move {
         let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default() };
@@ -71,11 +73,12 @@ pub async fn reconnect(engine: &Engine, uuid: Id<Host>) -> Result<()> {
 }
 
 /// A host says that it goes down. Whether it does is found out by pinging it.
-pub async fn went_down(engine: &Engine, ip: &str) -> Result<()> {
+pub async fn went_down(engine: &Engine, ip: &str, peer: Option<&Peer>) -> Result<()> {
     let known = store::at_address(&mut engine.db().read().await?, ip).await?;
     let Some(host) = known else {
         return Err(codes::NOT_FOUND.because(format!("there is no host at {ip}")));
     };
+    host.must_be(engine, peer)?;
     let engine = engine.clone();
     tokio::spawn(async move { ping(&engine, host).await });
     Ok(())

@@ -125,7 +125,7 @@ impl Hypervisor {
     }
 }
 
-fn kvm_routes(world: &Arc<World>) -> Routes<World> {
+pub fn kvm_routes(world: &Arc<World>) -> Routes<World> {
     Routes::new(Arc::clone(world))
         .on(fact)
         .on(connect)

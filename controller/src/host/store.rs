@@ -1,12 +1,14 @@
 use engine::db::{Tx, Value};
 use engine::inventory::find;
 use engine::{Any, Id, Result, Stamp, args, codes};
+use wire::tls::Role;
 
 use super::add::Add;
 use super::api::UpdateHost;
 use super::driver::Facts;
 use super::{CPU_RATIO, Host, HostInventory, RESERVED_MEMORY};
 use crate::cluster::ClusterInventory;
+use crate::machine;
 
 pub(super) const IN_CLUSTER: &str = "SELECT uuid, name FROM host WHERE cluster_uuid = $1";
 const INSERT: &str = "INSERT INTO host (uuid, name, description, zone_uuid, cluster_uuid, management_ip, \
@@ -21,6 +23,7 @@ const STATUS: &str = "UPDATE host SET status = $2, last_op_date = $3 WHERE uuid 
 const STATE: &str = "UPDATE host SET state = $2, last_op_date = $3 WHERE uuid = $1";
 const UPDATE: &str = "UPDATE host SET name = coalesce($2, name), description = coalesce($3, description), \
      management_ip = coalesce($4, management_ip), last_op_date = $5 WHERE uuid = $1";
+const MACHINE: &str = "UPDATE host SET machine_uuid = $2 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM host WHERE uuid = $1";
 const AT_ADDRESS: &str = "SELECT * FROM host_view WHERE management_ip = $1";
 const PINGED: &str = "SELECT * FROM host_view WHERE status <> 'Connecting' \
@@ -56,6 +59,14 @@ pub(super) async fn know(tx: &mut Tx, uuid: Id<Host>, facts: &Facts) -> Result<(
     row.extend(args![&facts.architecture, &facts.os_distribution, &facts.os_release, &facts.os_version]);
     row.extend(args![&facts.virt_type, Stamp::now()]);
     tx.exec(KNOW, row).await?;
+    Ok(())
+}
+
+/// Finds out which machine it is, and remembers it.
+pub(super) async fn identify(tx: &mut Tx, uuid: Id<Host>) -> Result<()> {
+    let host: HostInventory = find(tx, uuid).await?;
+    let machine = machine::at(tx, &host.management_ip, Role::Host).await?;
+    tx.exec(MACHINE, args![uuid, machine]).await?;
     Ok(())
 }
 

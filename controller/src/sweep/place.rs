@@ -61,7 +61,7 @@ impl Program {
         match (self, place) {
             (Program::Kvm, Place::Host(host)) => Some(kvm::agent(engine, host)),
             (Program::Vrouter, Place::Host(host)) => {
-                Some(host.agent(self.name(), engine.of::<Ports>().vrouter_agent))
+                Some(host.agent(engine, self.name(), engine.of::<Ports>().vrouter_agent))
             }
             (Program::Storage, Place::Storage(storage)) => Some(sftp::agent(engine, storage)),
             _ => None,

@@ -17,6 +17,8 @@ use url::Url;
 use wire::Fault;
 use wire::agent::Cx;
 use wire::calls::localstorage::{Download, Downloaded};
+use wire::tls::name::Names;
+use wire::tls::{Http, Live};
 
 use super::Storage;
 use super::capacity::size_of;
@@ -37,7 +39,7 @@ pub async fn download(cx: Cx<Host>, cmd: Download) -> Result<Downloaded, Fault> 
         check_room(&storage, wanted.size)?;
         let bench = storage.workbench()?;
         let made = bench.path().join("image");
-        fetch(client(&cx).await?, &wanted, &made).await?;
+        fetch(&cx.http.client(), &wanted, &made).await?;
         accept(&storage, &made, &target).await?;
         tracing::info!(image = cmd.image_uuid, path = %target.display(), "image cached");
     }
@@ -68,12 +70,12 @@ impl Wanted {
 }
 
 /// No proxy and no redirects: an image store is asked where the controller says it is, or not at all.
-async fn client(cx: &Cx<Host>) -> Result<&reqwest::Client, Fault> {
-    let make = async || {
+pub fn http(live: Option<Live>) -> reqwest::Result<Http> {
+    Http::new(live, || {
         let builder = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
-        builder.no_proxy().redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0).build()
-    };
-    Ok(cx.http.get_or_try_init(make).await?)
+        let builder = builder.no_proxy().redirect(reqwest::redirect::Policy::none());
+        builder.pool_max_idle_per_host(0).dns_resolver(Names)
+    })
 }
 
 fn check_room(storage: &Storage, size: u64) -> Result<(), Fault> {

@@ -15,7 +15,7 @@ mod volume;
 
 pub use capacity::{check_bits, get_capacity, get_size};
 pub use delete::{delete, delete_dir};
-pub use download::download;
+pub use download::{download, http};
 pub use init::init;
 pub use storage::{Storage, Storages};
 pub use volume::{create_empty, create_from_cache};

@@ -19,7 +19,7 @@ const IP: &str = "192.0.2.7";
 async fn alone(dir: &Path) -> Cx<Host> {
     let config =
         Config { libvirt_uri: "test:///default".into(), state_dir: dir.to_owned(), ..Config::default() };
-    let mut host = Host::open(&config).unwrap();
+    let mut host = Host::open(&config, None).unwrap();
     host.net = Netlink::open_within(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)).await.expect("run as root");
     let (up, ip) = (link_pair(&host.net).await, IP.parse().unwrap());
     host.net.add_address(&up, ip, 24).await.unwrap();

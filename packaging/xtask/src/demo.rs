@@ -149,7 +149,7 @@ fn program_name(words: &str) -> String {
 fn summary(shown: &Shown) -> Result<()> {
     let listening = shown.cloud.programs().status().into_iter().filter_map(|status| {
         let address = status.listen?;
-        Some((status.name, json!(format!("http://{address}"))))
+        Some((status.name, json!(format!("https://{address}"))))
     });
     let agents: serde_json::Map<_, _> = listening.filter(|(name, _)| name != "controller").collect();
     let summary = json!({

@@ -20,6 +20,7 @@ const BUILD: &[&str] = &["gcc", "libc6-dev", "libvirt-dev", "pkg-config"];
 
 const DEMO: &[&str] = &[
     "busybox-static",
+    "curl",
     "dnsmasq-base",
     "dosfstools",
     "e2fsprogs",

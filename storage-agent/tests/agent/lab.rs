@@ -49,7 +49,7 @@ impl Lab {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        tokio::spawn(storage_agent::serve(config, listener, shutdown.clone()));
+        tokio::spawn(storage_agent::serve(config, listener, None, shutdown.clone()));
         let lab = Lab { peer: Peer::of(base), dir, _stop: shutdown.drop_guard() };
         lab.peer.connect(&lab.store()).await.unwrap();
         lab

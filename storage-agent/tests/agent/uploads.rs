@@ -4,7 +4,7 @@ use reqwest::Body;
 use sha2::{Digest, Sha256};
 use wire::calls::imagestore::{Download, Downloaded};
 
-use crate::lab::{IMAGE, Lab, TOKEN, error, noise, overlay, qcow2, told, upload};
+use crate::lab::{IMAGE, Lab, Peer, TOKEN, error, noise, overlay, qcow2, told, upload};
 
 #[tokio::test]
 async fn an_upload_ends_its_task_with_what_the_uploader_is_told() {
@@ -17,6 +17,23 @@ async fn an_upload_ends_its_task_with_what_the_uploader_is_told() {
     assert_eq!(told(outcome), body);
     let (status, body) = lab.peer.put(TOKEN, None, image).await;
     assert_eq!((status, error(&body).contains("its token is spent")), (409, true));
+}
+
+/// Clients have no certificates: where the agent asks for them, uploads have a door of their own, through
+/// which nothing else goes.
+#[tokio::test]
+async fn uploads_have_a_door_of_their_own() {
+    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lab = Lab::with(|config, _| config.upload_listen = Some(door)).await;
+    let client = Peer::of(format!("http://{door}"));
+    let task = lab.peer.await_upload().await;
+    assert_eq!(client.put("0123456789abcdef0123456789abcdeX", None, noise(1000)).await.0, 403);
+    for path in ["/images", &format!("/images/{IMAGE}"), "/inventory", "/metrics", "/imagestore/connect"] {
+        let answer = client.http.get(format!("{}{path}", client.base)).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
+    }
+    assert_eq!(client.put(TOKEN, None, noise(1000)).await.0, 201);
+    assert_eq!(lab.peer.outcome::<Download>(&task).await.unwrap().actual_size, 1000);
 }
 
 #[tokio::test]

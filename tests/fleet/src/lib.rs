@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::agent::{Agent, Cx, Machine, Owned, Routes};
+use wire::tls::Live;
 use wire::{Call, Fault};
 
 /// What commands have made so far.
@@ -183,17 +184,23 @@ impl Host {
     }
 
     pub async fn start_at(place: Place, size: Size) -> std::io::Result<Host> {
+        Host::start_as(None, place, size).await
+    }
+
+    /// A machine that goes by this identity; plain without one.
+    pub async fn start_as(live: Option<Live>, place: Place, size: Size) -> std::io::Result<Host> {
         let world = Arc::new(World { size, ..World::default() });
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
         let at = |port| SocketAddr::new(place.address, port);
-        let kvm = serve(at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
-        let vrouter = serve(at(place.vrouter), vrouter::routes(&world), &stop, &mut dirs).await?;
-        let storage = serve(at(place.storage), storage::routes(&world), &stop, &mut dirs).await?;
+        let kvm = serve(&live, at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
+        let vrouter = serve(&live, at(place.vrouter), vrouter::routes(&world), &stop, &mut dirs).await?;
+        let storage = serve(&live, at(place.storage), storage::routes(&world), &stop, &mut dirs).await?;
         Ok(Host { world, kvm, vrouter, storage, stop: stop.drop_guard(), _dirs: dirs })
     }
 }
 
 async fn serve(
+    live: &Option<Live>,
     at: SocketAddr,
     routes: Routes<World>,
     stop: &CancellationToken,
@@ -201,9 +208,9 @@ async fn serve(
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(at).await?;
     let (address, dir) = (listener.local_addr()?, tempfile::tempdir()?);
-    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
-    let (machine, stop) = (Machine::here()?, stop.clone());
-    tokio::spawn(async move { agent.serve_on(listener, machine, routes, stop).await });
+    let agent = Agent { name: "simulated", state_dir: dir.path().to_owned(), again: false };
+    let (live, machine, stop) = (live.clone(), Machine::here()?, stop.clone());
+    tokio::spawn(async move { agent.serve_on(listener, live, machine, routes, stop).await });
     dirs.push(dir);
     Ok(address)
 }

@@ -11,6 +11,7 @@
 //!                                                                outside (the gateway) ── eth1 of every host
 //! ```
 
+mod enrolment;
 mod ground;
 mod leftovers;
 mod programs;
@@ -78,11 +79,7 @@ impl Cloud {
         let lab = Lab::open(&plan.dir, &plan.prefix)?;
         let before = Before::look(&plan.shape)?;
         let ground = Ground::make(&lab, &plan.shape)?;
-        let programs = Programs::start(&lab, &ground, &plan).await?;
-        narrate("login");
-        let client = Client { network: ground.front().network.clone() };
-        let base = format!("http://{}/zstack/v1", programs.api());
-        let api = Api::login(client, &base, ACCOUNT, PASSWORD).await.context("cannot log in")?;
+        let (programs, api) = Programs::start(&lab, &ground, &plan).await?;
         let site = site::furnish(&api, &ground, &plan).await?;
         Ok(Self { programs, ground, lab, before, plan, api, site })
     }

@@ -11,13 +11,16 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use toml::{Table, toml};
 
+use super::enrolment::{self, Auditor};
 use super::ground::{Ground, Host, Place, Shape};
-use super::{PASSWORD, Plan};
+use super::{ACCOUNT, PASSWORD, Plan};
+use crate::api::Api;
 use crate::http::Client;
 use crate::lab::program::command;
 use crate::lab::{Daemon, Lab, Machine};
 
 const API: u16 = 8080;
+const AGENTS: u16 = 8081;
 const KVM_AGENT: u16 = 7070;
 const STORAGE_AGENT: u16 = 7171;
 const VROUTER_AGENT: u16 = 7272;
@@ -55,6 +58,7 @@ pub struct Programs {
     programs: Vec<Program>,
     libvirts: Vec<(String, Daemon)>,
     api: SocketAddr,
+    auditor: Option<Auditor>,
 }
 
 /// Something that an agent says it made.
@@ -68,8 +72,9 @@ pub struct Owned {
 }
 
 impl Programs {
-    /// Starts all, agents before the controller, and waits until each listens.
-    pub(super) async fn start(lab: &Lab, ground: &Ground, plan: &Plan) -> Result<Self> {
+    /// Starts all, the controller first, has the machines enrol, and waits until each program listens: with
+    /// the administrator's session.
+    pub(super) async fn start(lab: &Lab, ground: &Ground, plan: &Plan) -> Result<(Self, Api)> {
         if plan.shape == Shape::Here {
             ports_are_free()?;
         }
@@ -80,14 +85,19 @@ impl Programs {
             libvirts.push((host.name.clone(), daemon));
         }
         let api = SocketAddr::from((ground.front().address, API));
-        let mut all = Self { programs: described(lab, ground, plan)?, libvirts, api };
-        for at in 0..all.programs.len() {
-            let program = &mut all.programs[at];
-            (plan.narrator)(&format!("{} on {}", program.name, program.on));
-            program.start(&ground.machines[program.machine])?;
-            program.listens(ground).await?;
+        let mut all = Self { programs: described(lab, ground, plan)?, libvirts, api, auditor: None };
+        let (controller, agents) = all.programs.split_first_mut().context("there is no program")?;
+        controller.begin(ground, plan).await?;
+        (plan.narrator)("login");
+        let client = Client { network: ground.front().network.clone() };
+        let session = Api::login(client, &format!("http://{api}/zstack/v1"), ACCOUNT, PASSWORD).await;
+        let session = session.context("cannot log in")?;
+        let at = SocketAddr::from((ground.front().address, AGENTS));
+        all.auditor = Some(enrolment::enrol(&session, ground, plan, at).await?);
+        for agent in agents {
+            agent.begin(ground, plan).await?;
         }
-        Ok(all)
+        Ok((all, session))
     }
 
     pub fn api(&self) -> SocketAddr {
@@ -119,14 +129,13 @@ impl Programs {
 
     /// What the hosts' agents say they made.
     pub(super) async fn inventories(&self, ground: &Ground) -> Result<Vec<Owned>> {
-        let client = Client { network: ground.front().network.clone() };
+        let auditor = self.auditor.as_ref().context("nobody has enrolled")?;
         let mut all = Vec::new();
         for program in self.programs.iter().filter(|program| program.name.ends_with("-agent")) {
-            let url = format!("http://{}/inventory", program.listen);
-            let answer = client.get(&url, Duration::from_secs(30)).await?.json()?;
+            let answer = auditor.get(ground.front().network.as_ref(), program.listen, "/inventory")?;
             for owned in answer["owned"].as_array().into_iter().flatten() {
                 let owned: Owned = serde_json::from_value(Value::clone(owned))
-                    .with_context(|| format!("{url} says what is no inventory: {owned}"))?;
+                    .with_context(|| format!("{} says what is no inventory: {owned}", program.name))?;
                 all.push(Owned { host: program.machine, ..owned });
             }
         }
@@ -146,7 +155,7 @@ impl Programs {
 
     /// Ends all, the controller first, and fails when one does not end well.
     pub(super) async fn stop(&mut self) -> Result<()> {
-        for program in self.programs.iter_mut().rev() {
+        for program in &mut self.programs {
             program.stop().await?;
         }
         for (on, daemon) in &mut self.libvirts {
@@ -162,6 +171,12 @@ fn status(name: &str, on: &str, listen: Option<SocketAddr>, daemon: &Daemon) -> 
 }
 
 impl Program {
+    async fn begin(&mut self, ground: &Ground, plan: &Plan) -> Result<()> {
+        (plan.narrator)(&format!("{} on {}", self.name, self.on));
+        self.start(&ground.machines[self.machine])?;
+        self.listens(ground).await
+    }
+
     /// Starts it, also again.
     pub fn start(&mut self, machine: &Machine) -> Result<()> {
         if !self.binary.exists() {
@@ -178,8 +193,7 @@ impl Program {
     async fn listens(&mut self, ground: &Ground) -> Result<()> {
         let client = Client { network: ground.front().network.clone() };
         let patience = Instant::now() + START;
-        let url = format!("http://{}/", self.listen);
-        while client.get(&url, Duration::from_secs(2)).await.is_err() {
+        while client.connect(self.listen, Duration::from_secs(2)).await.is_err() {
             let daemon = self.daemon.as_mut().with_context(|| format!("{} is not started", self.name))?;
             daemon.must_live()?;
             if Instant::now() > patience {
@@ -211,7 +225,7 @@ impl Program {
 
 /// A name in use would be a riddle later.
 fn ports_are_free() -> Result<()> {
-    for port in [API, KVM_AGENT, STORAGE_AGENT, VROUTER_AGENT, CONSOLE_PROXY, CONSOLE] {
+    for port in [API, AGENTS, KVM_AGENT, STORAGE_AGENT, VROUTER_AGENT, CONSOLE_PROXY, CONSOLE] {
         TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("port {port} is needed here: end what listens there"))?;
     }
@@ -221,7 +235,8 @@ fn ports_are_free() -> Result<()> {
 fn described(lab: &Lab, ground: &Ground, plan: &Plan) -> Result<Vec<Program>> {
     let front = ground.front();
     let on_front = |name, port, config| described_one(ground, plan, front, "front", name, port, config);
-    let mut all = vec![on_front("storage-agent", STORAGE_AGENT, storage_agent(front, plan)?)?];
+    let mut all = vec![on_front("controller", API, controller(front))?];
+    all.push(on_front("storage-agent", STORAGE_AGENT, storage_agent(front, plan)?)?);
     for host in &ground.hosts {
         let on_host =
             |name, port, config| described_one(ground, plan, &host.place, &host.name, name, port, config);
@@ -229,7 +244,6 @@ fn described(lab: &Lab, ground: &Ground, plan: &Plan) -> Result<Vec<Program>> {
         all.push(on_host("vrouter-agent", VROUTER_AGENT, vrouter_agent(host))?);
     }
     all.push(on_front("console-proxy", CONSOLE_PROXY, console_proxy(front))?);
-    all.push(on_front("controller", API, controller(front))?);
     lab.make_dir("backup")?;
     Ok(all)
 }
@@ -247,6 +261,10 @@ fn described_one(
     let state = dir.join(name);
     fs::create_dir_all(&state)?;
     config.insert("state-dir".into(), shown(&state)?.into());
+    if name != "controller" {
+        let tls = enrolment::tls_dir(ground.machine(place));
+        config.insert("tls-dir".into(), shown(&tls)?.into());
+    }
     let path = dir.join(format!("{name}.toml"));
     fs::write(&path, toml::to_string(&config)?)?;
     Ok(Program {
@@ -274,7 +292,7 @@ fn storage_agent(front: &Place, plan: &Plan) -> Result<Table> {
     let listen = at(front, STORAGE_AGENT);
     let images = shown(plan.image.parent().context("the guest image lies nowhere")?)?;
     Ok(toml! {
-        plain-listen = listen
+        listen = listen
         import-dirs = [images]
     })
 }
@@ -284,7 +302,7 @@ fn kvm_agent(host: &Host, plan: &Plan) -> Table {
     // The demo shows what the agent finds out; tests have no time for it.
     let virt_type = if plan.shape == Shape::Here { "auto" } else { "qemu" };
     toml! {
-        plain-listen = listen
+        listen = listen
         libvirt-uri = "qemu:///system"
         virt-type = virt_type
     }
@@ -294,7 +312,7 @@ fn vrouter_agent(host: &Host) -> Table {
     let listen = at(&host.place, VROUTER_AGENT);
     // The lab's directory may lie where only root can go.
     toml! {
-        plain-listen = listen
+        listen = listen
         dnsmasq-user = "root"
     }
 }
@@ -303,16 +321,18 @@ fn console_proxy(front: &Place) -> Table {
     let listen = at(front, CONSOLE_PROXY);
     let browsers = at(front, CONSOLE);
     toml! {
-        plain-listen = listen
+        listen = listen
         web-listen = browsers
     }
 }
 
 fn controller(front: &Place) -> Table {
     let listen = at(front, API);
+    let agents = at(front, AGENTS);
     let proxy = front.address.to_string();
     toml! {
         listen = listen
+        agents-listen = agents
         admin-password = PASSWORD
 
         [console]

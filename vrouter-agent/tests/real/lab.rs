@@ -64,6 +64,7 @@ impl Lab {
     #[expect(clippy::disallowed_methods, reason = "the agent under test is killed by its handle")]
     pub async fn start_agent(&mut self) {
         let agent = std::process::Command::new(env!("CARGO_BIN_EXE_cumulet-vrouter-agent"))
+            .args(["--plain-listen", "127.0.0.1:7272"])
             .arg("--state-dir")
             .arg(self.state.path())
             .stdin(Stdio::null())

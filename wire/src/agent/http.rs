@@ -17,9 +17,12 @@ use super::replay::raw;
 use super::routes::{Ended, Owned, Route, Run, Table};
 use super::runner::{Refusal, Runner};
 use crate::call::{Fault, Mode, TaskId};
+use crate::tls::{self, Live, Role};
 
 /// No command is larger.
 const LARGEST: usize = 64 << 20;
+/// Who may see what there is.
+const LOOKERS: &[Role] = &[Role::Controller, Role::Auditor];
 
 pub struct Server {
     pub runner: Arc<Runner>,
@@ -41,18 +44,19 @@ struct Listed {
 }
 
 /// Commands by their paths, so that no plain route with a parameter hides one; then plain routes and
-/// ours; every other path is looked up among the commands.
-pub fn router(mut server: Server) -> Router {
+/// ours; every other path is looked up among the commands. With an identity, commands are a controller's.
+pub fn router(mut server: Server, live: Option<&Live>) -> Router {
     let plain = std::mem::take(&mut server.table.plain);
     let paths: Vec<&'static str> = server.table.calls.keys().copied().collect();
     let commands = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(command)));
-    commands
-        .route("/tasks/{taskuuid}", get(task))
-        .route("/inventory", get(inventory))
-        .route("/metrics", get(metrics))
-        .fallback(command)
-        .with_state(Arc::new(server))
-        .merge(plain)
+    let looks = Router::new().route("/inventory", get(inventory)).route("/metrics", get(metrics));
+    let server = Arc::new(server);
+    let commands =
+        commands.route("/tasks/{taskuuid}", get(task)).fallback(command).with_state(server.clone());
+    let rest = std::iter::once((LOOKERS, looks.with_state(server))).chain(plain);
+    let Some(live) = live else { return rest.fold(commands, |all, (_, more)| all.merge(more)) };
+    let commands = tls::only(commands, live, &[Role::Controller]);
+    rest.fold(commands, |all, (roles, more)| all.merge(tls::demand(more, live, roles)))
 }
 
 async fn task(State(server): State<Arc<Server>>, Path(id): Path<String>) -> Response {

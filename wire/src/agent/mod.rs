@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use axum::serve::{Listener, ListenerExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use cx::Cx;
@@ -42,15 +42,15 @@ use self::http::Server;
 use self::journal::Journal;
 use self::report::Reporter;
 use self::runner::Runner;
+use crate::tls::{Door, Guest, Guests, Live, TlsListener};
 
 /// How long running tasks and open connections may take to end at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// An agent: where it listens and where it remembers.
+/// An agent: what it is called and where it remembers.
 #[derive(Clone, Debug)]
 pub struct Agent {
     pub name: &'static str,
-    pub listen: SocketAddr,
     /// Holds the task journal; one agent at a time.
     pub state_dir: PathBuf,
     /// Runs a finished task again when it is sent again without a fence, as ZStack's agents do.
@@ -65,52 +65,84 @@ impl Agent {
     /// When the address is taken, the state directory is in use, or the journal in it is unreadable.
     pub async fn serve<S: Send + Sync + 'static>(
         self,
+        door: &Door,
         routes: Routes<S>,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let listener = TcpListener::bind(self.listen).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen at {}: {error}", self.listen))
-        })?;
-        self.serve_on(listener, Machine::here()?, routes, shutdown).await
+        let listener = bind(door.address()).await?;
+        self.serve_on(listener, door.live().cloned(), Machine::here()?, routes, shutdown).await
     }
 
-    /// Like [`Agent::serve`], on a listener and a machine of the caller's choice.
+    /// Like [`Agent::serve`], on a listener and a machine of the caller's choice; plain without an identity.
     pub async fn serve_on<S: Send + Sync + 'static>(
         self,
         listener: TcpListener,
+        live: Option<Live>,
         machine: Machine,
         routes: Routes<S>,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let runner = Arc::new(self.open(machine).await?);
+        let runner = Arc::new(self.open(machine, live.clone()).await?);
         // Also when this future is dropped.
         let _stopping = runner.stopping.clone().drop_guard();
         runner.resume(&routes.table);
         tracing::info!(agent = self.name, address = %listener.local_addr()?, "listening");
-        let router = http::router(Server { runner: runner.clone(), table: routes.table });
-        let served = listen(listener, router, shutdown).await;
+        let router = http::router(Server { runner: runner.clone(), table: routes.table }, live.as_ref());
+        let served = listen(listener, live, router, shutdown).await;
         runner.stop(GRACE).await;
         tracing::info!(agent = self.name, "stopped");
         served
     }
 
-    async fn open(&self, machine: Machine) -> io::Result<Runner> {
+    async fn open(&self, machine: Machine, live: Option<Live>) -> io::Result<Runner> {
         let (dir, Machine { boot_id, disk }) = (self.state_dir.clone(), machine);
         let opened = tokio::task::spawn_blocking(move || Journal::open(&dir, disk)).await;
         let (journal, ledger) = opened.map_err(io::Error::other)??;
-        let reporter = Reporter::new().map_err(io::Error::other)?;
+        let reporter = Reporter::new(live).map_err(io::Error::other)?;
         Ok(Runner::new(journal, ledger, reporter, boot_id, self.again))
     }
 }
 
+/// # Errors
+/// When the address is taken or is none of this machine's.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let about =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen at {address}: {error}"));
+    TcpListener::bind(address).await.map_err(about)
+}
+
 /// Serves until `shutdown`, then until the open requests are answered or [`GRACE`] is over.
-async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    let listener = listener.tap_io(|stream| {
+async fn listen(
+    listener: TcpListener,
+    live: Option<Live>,
+    router: Router,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    match live {
+        Some(live) => {
+            let listener = TlsListener::new(listener, live, Guests::Certified)?;
+            let router = router.into_make_service_with_connect_info::<Guest>();
+            let serve =
+                axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+            until(serve.into_future(), shutdown).await
+        }
+        None => {
+            let serve = axum::serve(without_delay(listener), router);
+            let serve = serve.with_graceful_shutdown(shutdown.clone().cancelled_owned());
+            until(serve.into_future(), shutdown).await
+        }
+    }
+}
+
+fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-    });
-    let serve = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    })
+}
+
+async fn until(serve: impl Future<Output = io::Result<()>>, shutdown: CancellationToken) -> io::Result<()> {
     let late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;

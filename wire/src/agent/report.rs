@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::call::{TASK_UUID, TaskId};
 use crate::client::client;
+use crate::tls::{Http, Live};
 
 /// Reports on their way to one address at one time. A silent one does not hold up the others.
 const SLOTS: usize = 32;
@@ -25,7 +26,7 @@ const IDLE_AGE: Duration = Duration::from_secs(20);
 const POLITE: usize = 16 << 10;
 
 pub struct Reporter {
-    client: Client,
+    http: Http,
     slots: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
 }
 
@@ -39,16 +40,17 @@ pub enum NotTaken {
 }
 
 impl Reporter {
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = client(CONNECT, IDLE, IDLE_AGE).timeout(ANSWER).build()?;
-        Ok(Reporter { client, slots: Mutex::default() })
+    /// With an identity it reports to controllers that prove who they are.
+    pub fn new(live: Option<Live>) -> Result<Self, reqwest::Error> {
+        let http = Http::new(live, || client(CONNECT, IDLE, IDLE_AGE).timeout(ANSWER))?;
+        Ok(Reporter { http, slots: Mutex::default() })
     }
 
     /// One attempt; only a 2xx means that somebody took it.
     pub async fn report(&self, url: &Arc<str>, task: &TaskId, outcome: Bytes) -> Result<(), NotTaken> {
         let slots = self.slots(url);
         let _slot = slots.acquire().await.expect("never closed");
-        let request = self.client.post(&**url).header(TASK_UUID, task.as_str());
+        let request = self.http.client().post(&**url).header(TASK_UUID, task.as_str());
         let answer = request.header(CONTENT_TYPE, "application/json").body(outcome).send().await?;
         let status = answer.status();
         drain(answer).await;

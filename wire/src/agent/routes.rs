@@ -13,6 +13,7 @@ use super::runner::Runner;
 use super::task::Task;
 use crate::call::{Call, Effect, Fault, Mode, to_body};
 use crate::calls::inventory::{List, Listed};
+use crate::tls::Role;
 
 /// Something on this machine that carries Cumulet's mark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
@@ -39,7 +40,8 @@ pub struct Routes<S> {
 pub(super) struct Table {
     pub calls: HashMap<&'static str, Arc<Route>>,
     pub inventory: Inventory,
-    pub plain: Router,
+    /// And who may use it.
+    pub plain: Vec<(&'static [Role], Router)>,
 }
 
 pub(super) struct Route {
@@ -70,7 +72,7 @@ pub(super) struct Ended {
 impl<S: Send + Sync + 'static> Routes<S> {
     pub fn new(state: Arc<S>) -> Self {
         let inventory: Inventory = Box::new(|| Box::pin(async { Ok(Vec::new()) }));
-        Routes { state, table: Table { calls: HashMap::new(), inventory, plain: Router::new() } }
+        Routes { state, table: Table { calls: HashMap::new(), inventory, plain: Vec::new() } }
     }
 
     /// Serves the command that is the second argument's type.
@@ -116,13 +118,14 @@ impl<S: Send + Sync + 'static> Routes<S> {
         })
     }
 
-    /// Serves plain HTTP beside the commands: uploads, WebSockets. May be called several times.
+    /// Serves other HTTP beside the commands, such as downloads and WebSockets, to peers in one of `roles`
+    /// (to anybody at a plain door). May be called several times.
     ///
     /// # Panics
     /// When two routers have the same path, or this one has a fallback: that is the commands' place.
     #[must_use]
-    pub fn plain(mut self, router: Router) -> Self {
-        self.table.plain = self.table.plain.merge(router);
+    pub fn plain(mut self, roles: &'static [Role], router: Router) -> Self {
+        self.table.plain.push((roles, router));
         self
     }
 }

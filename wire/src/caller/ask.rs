@@ -6,14 +6,18 @@ use reqwest::{Client, RequestBuilder, Url};
 
 use super::CallError;
 use crate::call::{
-    CALLBACK_URL, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE, TASK_UUID, TaskId,
+    CALLBACK_URL, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE, TASK_UUID, TRUST,
+    TaskId,
 };
+use crate::tls::{Http, MachineId, name};
 
 pub struct Ask {
     pub agent: String,
     pub path: &'static str,
     pub effect: Effect,
     pub task: TaskId,
+    /// The only one that may tell the outcome; anybody when the agent is addressed by its address.
+    pub machine: Option<MachineId>,
     url: Url,
     headers: HeaderMap,
     body: Bytes,
@@ -30,14 +34,20 @@ impl Ask {
         let agent = base_url.trim_end_matches('/').to_owned();
         let unsendable = |fault: Fault| CallError::Refused { status: 0, error: format!("{agent}: {fault}") };
         let url = Url::parse(&format!("{agent}{}", C::PATH)).map_err(|e| unsendable(e.into()))?;
+        let machine = url.host_str().and_then(name::machine);
         let body = serde_json::to_vec(command).map_err(|e| unsendable(e.into()))?.into();
         let headers = headers(task, C::MODE, fence, callback).map_err(unsendable)?;
-        Ok(Ask { agent, path: C::PATH, effect: C::EFFECT, task: task.clone(), url, headers, body })
+        Ok(Ask { agent, path: C::PATH, effect: C::EFFECT, task: task.clone(), machine, url, headers, body })
     }
 
     /// The command itself.
-    pub fn command(&self, client: &Client) -> RequestBuilder {
-        client.post(self.url.clone()).headers(self.headers.clone()).body(self.body.clone())
+    pub fn command(&self, http: &Http) -> RequestBuilder {
+        let command = http.client().post(self.url.clone()).headers(self.headers.clone());
+        let command = command.body(self.body.clone());
+        match http.trust() {
+            Some(trust) => command.header(TRUST, trust),
+            None => command,
+        }
     }
 
     /// The question what became of it.

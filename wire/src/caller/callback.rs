@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::call::{TASK_UUID, TaskId};
+use crate::tls::{MachineId, Peer};
 
 /// No outcome is larger.
 const LARGEST: usize = 64 << 20;
@@ -28,6 +29,8 @@ struct Inner {
 
 struct Waiter {
     number: u64,
+    /// Whose word it takes; anybody's when absent.
+    from: Option<MachineId>,
     tell: oneshot::Sender<Bytes>,
 }
 
@@ -44,21 +47,37 @@ impl Waiting {
         Router::new().route("/asyncrest/callback", post(take_in)).with_state(self.clone())
     }
 
-    pub fn wait_for(&self, task: &TaskId) -> Wait {
+    /// Waits for what machine `from` tells of the task, or anybody.
+    pub fn wait_for(&self, task: &TaskId, from: Option<MachineId>) -> Wait {
         let number = self.0.count.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
-        self.tasks().entry(task.clone()).or_default().push(Waiter { number, tell });
+        self.tasks().entry(task.clone()).or_default().push(Waiter { number, from, tell });
         Wait { waiting: self.clone(), task: task.clone(), number, told }
     }
 
-    fn tell(&self, task: &TaskId, outcome: &Bytes) {
-        let waiters = self.tasks().remove(task).unwrap_or_default();
-        if waiters.is_empty() {
+    /// Tells all who take `peer`'s word. False when there is somebody who waits, and nobody takes it.
+    fn tell(&self, task: &TaskId, outcome: &Bytes, peer: Option<MachineId>) -> bool {
+        let told = {
+            let mut tasks = self.tasks();
+            let waiters = tasks.remove(task).unwrap_or_default();
+            let (told, deaf): (Vec<_>, Vec<_>) =
+                waiters.into_iter().partition(|waiter| waiter.from.is_none() || waiter.from == peer);
+            let refused = told.is_empty() && !deaf.is_empty();
+            if !deaf.is_empty() {
+                tasks.insert(task.clone(), deaf);
+            }
+            if refused {
+                return false;
+            }
+            told
+        };
+        if told.is_empty() {
             tracing::debug!(%task, "an outcome that nobody waits for");
         }
-        for waiter in waiters {
+        for waiter in told {
             let _ = waiter.tell.send(outcome.clone());
         }
+        true
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Waiter>>> {
@@ -93,10 +112,12 @@ async fn take_in(State(waiting): State<Waiting>, request: Request) -> (StatusCod
     let Some(task) = header.and_then(TaskId::parse) else {
         return (StatusCode::BAD_REQUEST, "taskuuid missing in request header".into());
     };
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.machine);
     match axum::body::to_bytes(request.into_body(), LARGEST).await {
-        Ok(outcome) => {
-            waiting.tell(&task, &outcome);
-            (StatusCode::OK, String::new())
+        Ok(outcome) if waiting.tell(&task, &outcome, peer) => (StatusCode::OK, String::new()),
+        Ok(_) => {
+            tracing::warn!(%task, ?peer, "an outcome was refused: the task was sent to another machine");
+            (StatusCode::FORBIDDEN, "the task was sent to another machine".into())
         }
         Err(error) => (StatusCode::PAYLOAD_TOO_LARGE, format!("the outcome was not read: {error}")),
     }
@@ -109,14 +130,14 @@ mod tests {
     #[tokio::test]
     async fn everybody_who_waits_is_told_and_nobody_is_left_behind() {
         let (waiting, task) = (Waiting::default(), TaskId::random());
-        let (mut first, second) = (waiting.wait_for(&task), waiting.wait_for(&task));
-        let mut third = waiting.wait_for(&task);
+        let (mut first, second) = (waiting.wait_for(&task, None), waiting.wait_for(&task, None));
+        let mut third = waiting.wait_for(&task, None);
         drop(second);
         assert_eq!(waiting.tasks()[&task].len(), 2);
-        waiting.tell(&task, &Bytes::from_static(b"{}"));
+        assert!(waiting.tell(&task, &Bytes::from_static(b"{}"), None));
         assert_eq!((&first.outcome().await[..], &third.outcome().await[..]), (&b"{}"[..], &b"{}"[..]));
         drop((first, third));
-        drop(waiting.wait_for(&task));
+        drop(waiting.wait_for(&task, None));
         assert!(waiting.tasks().is_empty());
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
-use reqwest::Client;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +20,7 @@ use self::callback::Waiting;
 use self::talk::Progress;
 use crate::call::{Call, EXPIRED, Fault, Fence, Mode, STALE, TaskId, from_body};
 use crate::client::client;
+use crate::tls::{Http, Live};
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Idle connections kept per agent, and for how long: short, since agents are many.
@@ -33,7 +33,7 @@ pub struct Caller(Arc<Shared>);
 
 struct Shared {
     callback_url: String,
-    client: Client,
+    http: Http,
     waiting: Waiting,
     permitted: Permission,
 }
@@ -73,10 +73,19 @@ impl Caller {
     /// # Panics
     /// When the TLS library cannot be set up.
     pub fn new(callback_url: impl Into<String>) -> Self {
-        let client = client(CONNECT, IDLE, IDLE_AGE).build().expect("the TLS library can be set up");
+        Caller::certified(callback_url, None)
+    }
+
+    /// One that proves who it is to agents at https addresses.
+    ///
+    /// # Panics
+    /// When the TLS library cannot be set up.
+    pub fn certified(callback_url: impl Into<String>, live: Option<Live>) -> Self {
+        let http =
+            Http::new(live, || client(CONNECT, IDLE, IDLE_AGE)).expect("the TLS library can be set up");
         let waiting = Waiting::default();
         let permitted: Permission = Box::new(|| true);
-        Caller(Arc::new(Shared { callback_url: callback_url.into(), client, waiting, permitted }))
+        Caller(Arc::new(Shared { callback_url: callback_url.into(), http, waiting, permitted }))
     }
 
     /// Asks before every single sending whether it may be.
@@ -90,12 +99,18 @@ impl Caller {
         self
     }
 
+    /// What calls go out with, for other words to peers who want to know who we are.
+    pub fn client(&self) -> reqwest::Client {
+        self.0.http.client()
+    }
+
     /// Where agents are told to report.
     pub fn callback_url(&self) -> &str {
         &self.0.callback_url
     }
 
-    /// Takes in outcomes at `POST /asyncrest/callback`.
+    /// Takes in outcomes at `POST /asyncrest/callback`; those of a machine that was addressed by its name, from
+    /// that machine alone: behind [`tls::only`](crate::tls::only).
     pub fn router(&self) -> Router {
         self.0.waiting.router()
     }
@@ -119,6 +134,10 @@ impl Caller {
         command: &C,
     ) -> Result<C::Reply, CallError> {
         let ask = Ask::new::<C>(base_url, task, fence, &self.0.callback_url, command)?;
+        if let Some(machine) = ask.machine.filter(|machine| self.0.http.shuns(*machine)) {
+            let cause = format!("machine {machine} is revoked: enrol it again");
+            return Err(CallError::Unreachable { agent: ask.agent, cause });
+        }
         let mut progress = Progress::new();
         // Boxed: a call is waited for in many futures, which would all carry its size.
         let outcome = match C::MODE {
@@ -130,10 +149,17 @@ impl Caller {
     }
 }
 
+/// One that shows no certificate, by its callback URL.
+impl From<&str> for Caller {
+    fn from(callback_url: &str) -> Self {
+        Caller::new(callback_url)
+    }
+}
+
 impl Shared {
     /// An asynchronous call: whatever is heard first of the callback and our own questions.
     async fn converse(&self, ask: &Ask, progress: &mut Progress) -> Result<Bytes, CallError> {
-        let mut wait = self.waiting.wait_for(&ask.task);
+        let mut wait = self.waiting.wait_for(&ask.task, ask.machine);
         tokio::select! {
             biased;
             outcome = wait.outcome() => Ok(outcome),

@@ -122,7 +122,7 @@ impl Shared {
     }
 
     async fn ask(&self, ask: &Ask, progress: &mut Progress) -> Fate {
-        let answer = match attempt(ask.question(&self.client).timeout(ANSWER)).await {
+        let answer = match attempt(ask.question(&self.http.client()).timeout(ANSWER)).await {
             Attempt::Answered(answer) => answer,
             Attempt::NotSent(error) | Attempt::Unanswered(error) => {
                 progress.last = format!("acknowledged, but now: {error}");
@@ -150,7 +150,7 @@ impl Shared {
     }
 
     async fn send(&self, ask: &Ask, limit: Option<Duration>, progress: &mut Progress) -> Attempt {
-        let mut request = ask.command(&self.client);
+        let mut request = ask.command(&self.http);
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }

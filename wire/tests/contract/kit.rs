@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use wire::agent::{Agent, Cx, Disk, Machine, Owned, Routes};
 use wire::caller::{CallError, Caller};
+use wire::tls::{Live, name};
 use wire::{Call, Effect, Fault, Fence, Mode, TaskId};
 
 macro_rules! command {
@@ -233,11 +234,13 @@ pub struct Start {
     pub again: bool,
     pub boot_id: String,
     pub faults: Faults,
+    /// Who it is; serves plainly without.
+    pub live: Option<Live>,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Start { again: false, boot_id: "boot-1".into(), faults: Faults::default() }
+        Start { again: false, boot_id: "boot-1".into(), faults: Faults::default(), live: None }
     }
 }
 
@@ -245,6 +248,7 @@ impl Default for Start {
 pub struct Node {
     pub address: SocketAddr,
     pub world: World,
+    url: String,
     state: PathBuf,
     runtime: Option<Runtime>,
     shutdown: CancellationToken,
@@ -285,7 +289,7 @@ impl Node {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -321,19 +325,25 @@ impl Node {
         let shutdown = CancellationToken::new();
         let listener = bind(port).await.into_std()?;
         let address = listener.local_addr()?;
-        let agent = Agent { name: "test", listen: address, state_dir: state.clone(), again: start.again };
+        let agent = Agent { name: "test", state_dir: state.clone(), again: start.again };
         let machine = Machine { boot_id: start.boot_id, disk: Box::new(start.faults) };
         let (theirs, token) = (world.clone(), shutdown.clone());
+        let url = match &start.live {
+            Some(live) => https(live, address),
+            None => format!("http://{address}"),
+        };
+        let plain = start.live.is_none();
         let mut served = runtime.spawn(async move {
             let routes = Routes::new(Arc::new(theirs)).on(on_act).on(on_look).on(on_direct).on(on_floor);
             let routes = routes.inventory(on_inventory);
-            agent.serve_on(TcpListener::from_std(listener)?, machine, routes, token).await
+            agent.serve_on(TcpListener::from_std(listener)?, start.live, machine, routes, token).await
         });
-        let node = Node { address, world, state, runtime: Some(runtime), shutdown, _dir: dir };
-        let url = node.url();
+        let node =
+            Node { address, world, url: url.clone(), state, runtime: Some(runtime), shutdown, _dir: dir };
         tokio::select! {
             served = &mut served => served.unwrap().map(|()| unreachable!("it serves until it is told")),
-            () = answers(&url) => Ok(node),
+            () = answers(&url), if plain => Ok(node),
+            () = std::future::ready(()), if !plain => Ok(node),
         }
     }
 }
@@ -368,7 +378,13 @@ impl Dead {
     }
 }
 
-async fn bind(port: u16) -> TcpListener {
+/// Where a peer that goes by `live` is reached.
+pub fn https(live: &Live, address: SocketAddr) -> String {
+    let machine = live.current().me().machine;
+    format!("https://{}:{}", name::of_machine(machine, address.ip()), address.port())
+}
+
+pub async fn bind(port: u16) -> TcpListener {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {

@@ -8,4 +8,5 @@ mod kit;
 mod protocol;
 mod receiver;
 mod reporting;
+mod secrecy;
 mod storage;

@@ -76,13 +76,10 @@ async fn a_journal_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn a_second_agent_does_not_start_on_the_same_state() {
     let node = Node::start().await;
-    let agent = wire::agent::Agent {
-        name: "second",
-        listen: ([127, 0, 0, 1], 0).into(),
-        state_dir: node.state_dir().to_owned(),
-        again: false,
-    };
-    let served = agent.serve(wire::agent::Routes::new(std::sync::Arc::new(())), Default::default()).await;
+    let agent = wire::agent::Agent { name: "second", state_dir: node.state_dir().to_owned(), again: false };
+    let door = wire::tls::Door::Plain(([127, 0, 0, 1], 0).into());
+    let served =
+        agent.serve(&door, wire::agent::Routes::new(std::sync::Arc::new(())), Default::default()).await;
     let error = served.unwrap_err();
     assert!(error.to_string().contains("in use by another agent"), "{error}");
 }

@@ -253,8 +253,9 @@ async fn begin_somewhere(engine: &Engine, message: Begin) -> Result<Began> {
         let Some(owner) = owner.filter(|_| began.elapsed() < UNREACHED) else {
             return begin_here(engine, message).await;
         };
+        let client = engine.caller().client();
         let answer = tokio::select! {
-            answer = engine.bus().begin(owner, &message) => answer,
+            answer = engine.bus().begin(&client, owner, &message) => answer,
             _ = changes.changed() => continue,
         };
         match answer {

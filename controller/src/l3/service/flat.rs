@@ -118,7 +118,7 @@ fn has(services: &[String], wanted: &str) -> bool {
 }
 
 fn agent(cx: &Cx, host: &HostInventory) -> Agent {
-    host.agent("vrouter-agent", cx.engine().of::<Ports>().vrouter_agent)
+    host.agent(cx.engine(), "vrouter-agent", cx.engine().of::<Ports>().vrouter_agent)
 }
 
 async fn turn(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<Held> {
