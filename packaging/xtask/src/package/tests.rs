@@ -149,10 +149,16 @@ fn units_say_what_the_table_says() {
         let text = fs::read_to_string(service.source(&format!("{}.service", program.name))).unwrap();
         let has = |line: &str| text.lines().any(|found| found == line);
         assert!(has(&format!("ExecStart=/usr/bin/{} --config {}", program.name, service.config_path())));
-        assert!(has(&format!("StateDirectory=cumulet/{}", service.dir)) || program.krate.contains("storage"));
+        let keeps = |dir: &str| {
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix("StateDirectory="));
+            lines.any(|dirs| dirs.split(' ').any(|found| found == format!("cumulet/{dir}")))
+        };
+        assert!(keeps(service.dir), "{}", program.name);
         assert!(has("Restart=always"), "{}", program.name);
         let user = service.runs_as == RunsAs::ServiceUser;
         assert_eq!((has("User=cumulet"), has("ProtectSystem=strict")), (user, user), "{}", program.name);
+        // Root's agents leave the machine's identity to whom it belongs; the others must be able to renew it.
+        assert_eq!(keeps("tls"), user && program.name != "cumulet-controller", "{}", program.name);
         // Machines and DHCP servers outlive the agents, and namespaces must be seen by the host.
         assert_eq!(has("KillMode=process"), !user, "{}", program.name);
     }
