@@ -1,7 +1,8 @@
 //! The state directory: one controller at a time, the same one at every start.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use engine::{Any, ErrorCode, Id, Result, codes};
@@ -14,7 +15,9 @@ pub struct Home {
 
 impl Home {
     pub fn open(dir: &Path) -> Result<Home> {
-        fs::create_dir_all(dir).map_err(|e| failed("make", dir, &e))?;
+        // The database in it holds keys.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|e| failed("make", dir, &e))?;
         let lock = lock(&dir.join("lock"))?;
         Ok(Home { id: id(&dir.join("node"))?, _lock: lock })
     }

@@ -28,13 +28,14 @@ pub struct Agent {
 }
 
 /// A turn at something, held until it is dropped.
-pub struct Held {
-    _turn: Turn,
-    /// Among several controllers.
-    hold: Option<Hold>,
+pub enum Held {
+    /// This controller is alone: a place in its queue is enough.
+    Here(Turn),
+    /// Among several: ownership in the database.
+    Owned(Hold),
 }
 
-struct Hold {
+pub struct Hold {
     engine: Engine,
     era: Arc<Era>,
     guard: Guard,
@@ -95,12 +96,10 @@ impl Cx {
     /// Waits until no other flow works on `resource`, and keeps others from it. Held longer than the step
     /// only when this controller dies, and then until the step is repeated or the flow ends.
     pub async fn alone_with(&self, resource: Id<Any>, who: &str) -> Result<Held> {
-        let turn = self.engine.queues().enter(&resource.to_string(), 1, who).await;
-        let hold = match self.engine.db().is_shared() {
-            true => Some(self.hold(resource).await?),
-            false => None,
-        };
-        Ok(Held { _turn: turn, hold })
+        match self.engine.db().is_shared() {
+            true => self.hold(resource).await.map(Held::Owned),
+            false => Ok(Held::Here(self.engine.queues().enter(&resource.to_string(), 1, who).await)),
+        }
     }
 
     async fn hold(&self, resource: Id<Any>) -> Result<Hold> {
@@ -148,10 +147,11 @@ impl Cx {
     }
 }
 
-impl Drop for Held {
+impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(Hold { engine, era, guard, resource, generation }) = self.hold.take() else { return };
-        node::spawn(&era, async move {
+        let Hold { guard, resource, generation, .. } = *self;
+        let engine = self.engine.clone();
+        node::spawn(&self.era, async move {
             let given = engine.db().write(move |tx| Box::pin(guard.let_go(tx, resource, generation)));
             if let Err(error) = given.await {
                 tracing::warn!(%resource, %error, "given back when the flow ends");

@@ -272,8 +272,8 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
     let flow_type = engine.flow_type(&message.name).ok_or_else(|| {
         codes::UNKNOWN_MESSAGE.because(format!("this controller does not know the flow {}", message.name))
     })?;
-    let turn = engine.queues().enter(&message.resource.to_string(), 1, &message.title).await;
     loop {
+        let turn = engine.queues().enter(&message.resource.to_string(), 1, &message.title).await;
         let era = engine.era()?;
         match (flow_type.begin)(engine.clone(), message.clone()).await? {
             Begun::Now(row) => {
@@ -282,6 +282,8 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
             }
             Begun::Before => return Ok(Began::Perhaps),
             Begun::Busy(owner) if owner.state == "running" => {
+                // Who owns it may be adopted here meanwhile, and needs the turn for that.
+                drop(turn);
                 let told = engine.waiters().wait(owner.flow);
                 let _ = tokio::time::timeout(HOLD_AGAIN, told).await;
             }
