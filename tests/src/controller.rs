@@ -109,6 +109,11 @@ impl Controller {
         Ok(())
     }
 
+    /// Where it keeps its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,4 +1,7 @@
 //! A PostgreSQL of one's own, on loopback, that ends with the test.
+//!
+//! It does not wait for the disk: what a killed process has written the kernel keeps, and a disk that is busy with
+//! other things for seconds would end leases that a test means to hold.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -99,6 +102,7 @@ impl Postgres {
         let (port, data, sockets) = (self.address.port().to_string(), self.data(), self.text("."));
         let mut args =
             vec!["-D", &data, "-h", "127.0.0.1", "-p", &port, "-k", &sockets, "-c", "max_connections=300"];
+        args.extend(["-c", "fsync=off"]);
         self.options.iter().for_each(|option| args.extend(["-c", option]));
         let mut server: Command = command("setpriv", as_postgres(&program("postgres")?, args));
         self.server = Some(server.stdout(Stdio::null()).stderr(log).spawn()?);
