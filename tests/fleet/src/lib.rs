@@ -4,7 +4,9 @@
 //! arrives, or when its effect has happened and its outcome is not yet told, something is done (a
 //! controller is killed), and the command may be made to fail.
 
+mod effect;
 mod kvm;
+mod manners;
 mod storage;
 mod vrouter;
 
@@ -12,14 +14,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::agent::{Agent, Cx, Machine, Routes};
 use wire::{Call, Fault};
 
+pub use effect::Effect;
+pub use manners::Manners;
+
 /// What commands have made so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub known_as: String,
     /// State by VM.
@@ -84,7 +90,8 @@ pub struct World {
     state: Mutex<State>,
     traps: Mutex<Vec<Trap>>,
     refusals: Mutex<BTreeMap<&'static str, String>>,
-    carried_out: Mutex<Vec<&'static str>>,
+    effects: Mutex<Vec<Effect>>,
+    manners: Manners,
 }
 
 /// The agents of a host. Dropping it takes them away.
@@ -123,7 +130,21 @@ impl World {
 
     /// How often commands to `path` were carried out.
     pub fn count(&self, path: &str) -> usize {
-        lock(&self.carried_out).iter().filter(|done| **done == path).count()
+        lock(&self.effects).iter().filter(|effect| effect.path == path).count()
+    }
+
+    /// Everything that was carried out, in order.
+    pub fn effects(&self) -> Vec<Effect> {
+        lock(&self.effects).clone()
+    }
+
+    fn refusal(&self, path: &str) -> Option<String> {
+        lock(&self.refusals).get(path).cloned().or_else(|| self.manners.refusal(path))
+    }
+
+    fn note(&self, task: &wire::agent::Task, before: &State, done: bool) {
+        let mut effects = lock(&self.effects);
+        effects.push(Effect::of(task, before, done));
     }
 
     fn spring(&self, path: &str, moment: Moment) {
@@ -142,18 +163,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no code panics while it holds a world")
 }
 
-/// Carries a command out, with traps and refusals.
-fn obey<C: Call>(
+/// Carries a command out, with traps, delays and refusals.
+async fn obey<C: Call>(
     cx: &Cx<World>,
     effect: impl FnOnce(&mut State) -> Result<C::Reply, Fault>,
 ) -> Result<C::Reply, Fault> {
     cx.spring(C::PATH, Moment::Before);
-    if let Some(error) = lock(&cx.refusals).get(C::PATH) {
-        return Err(Fault::new(error.clone()));
+    cx.manners.pause().await;
+    if let Some(error) = cx.refusal(C::PATH) {
+        return Err(Fault::new(error));
     }
-    let reply = effect(&mut lock(&cx.state));
-    lock(&cx.carried_out).push(C::PATH);
+    let reply = {
+        let mut state = lock(&cx.state);
+        let before = state.clone();
+        let reply = effect(&mut state);
+        cx.note(cx.task(), &before, reply.is_ok());
+        reply
+    };
     cx.spring(C::PATH, Moment::After);
+    cx.manners.pause().await;
     reply
 }
 
@@ -170,7 +198,11 @@ impl Host {
     }
 
     pub async fn start_at(place: Place, size: Size) -> std::io::Result<Host> {
-        let world = Arc::new(World { size, ..World::default() });
+        Host::start_with(place, size, Manners::default()).await
+    }
+
+    pub async fn start_with(place: Place, size: Size, manners: Manners) -> std::io::Result<Host> {
+        let world = Arc::new(World { size, manners, ..World::default() });
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
         let at = |port| SocketAddr::new(place.address, port);
         let kvm = serve(at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
