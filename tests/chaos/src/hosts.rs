@@ -26,7 +26,7 @@ pub const PORTS: [u16; 3] = [7070, 7272, 7171];
 const HOSTS: u8 = 4;
 const SIZE: Size = Size { cpus: 512, memory: 4 << 40 };
 /// How long a command and its outcome may take.
-const LONGEST: Duration = Duration::from_millis(1500);
+const LONGEST: Duration = Duration::from_millis(500);
 /// Commands that are refused now and then: those of which nothing is left when the operation is undone.
 const REFUSED: &[&str] = &[localstorage::CreateFromCache::PATH, vm::Start::PATH];
 

@@ -51,7 +51,7 @@ struct Options {
     /// The controllers' lease, milliseconds
     #[arg(long, default_value_t = 10_000)]
     lease: u64,
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 12)]
     clients: usize,
     /// Only faults of these kinds, such as kill,cut
     #[arg(long, value_delimiter = ',')]
@@ -108,7 +108,7 @@ async fn run(options: &Options) -> Result<Report> {
     let lease = Duration::from_millis(options.lease);
     let span = Duration::from_secs_f64(options.minutes * 60.0);
     eprintln!("seed {}: the cloud is put up in {}", options.seed, dir.display());
-    let ground = Arc::new(Ground::new(&dir, "chaos", lease, options.seed).await?);
+    let ground = Arc::new(Ground::new(&dir, lease, options.seed).await?);
     let site = ground.furnish().await?;
     let mut plan = plan::plan(options.seed, span, lease);
     plan.retain(|one| options.only.is_empty() || options.only.iter().any(|kind| kind == one.fault.kind()));

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::check::Finding;
 use crate::ground::Ground;
 use crate::load::history::{Entry, History};
-use crate::load::prober::{Tick, availability};
+use crate::load::prober::{Tick, availability, silences};
 use crate::load::request::Door;
 use crate::nemesis::Fired;
 use crate::plan::KINDS;
@@ -45,8 +45,10 @@ impl Report {
         let (share, asked) = availability(&ticks, ground);
         let share = share * 100.0;
         if share < AVAILABLE {
-            findings
-                .push(Finding::new(format!("some controller answered only {share:.2} % of the time"), &[]));
+            let when = silences(&ticks, ground);
+            let what =
+                format!("some controller answered only {share:.2} % of the time; nobody at {when:.1?} s");
+            findings.push(Finding::new(what, &[]));
         }
         findings.extend(late(&fired, ground));
         let count = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);

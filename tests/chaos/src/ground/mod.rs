@@ -5,6 +5,7 @@ pub mod controller;
 pub mod database;
 pub mod network;
 
+use std::hash::{Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,8 +39,8 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub async fn new(dir: &Path, prefix: &str, lease: Duration, seed: u64) -> Result<Ground> {
-        let lab = Lab::open(dir, prefix)?;
+    pub async fn new(dir: &Path, lease: Duration, seed: u64) -> Result<Ground> {
+        let lab = Lab::open(dir, &prefix(dir))?;
         let library = clock::library(lab.dir())?;
         let [one, other] = [("pga", 21), ("pgb", 22)]
             .map(|(name, last)| network::join(&lab, name, &[network::address(last)]));
@@ -126,6 +127,13 @@ impl Ground {
         let outages = self.outages.lock().expect("never poisoned");
         outages.iter().map(|(began, ended)| ended.unwrap_or_else(Instant::now) - *began).sum()
     }
+}
+
+/// Names of networks are the whole machine's: another directory has others.
+fn prefix(dir: &Path) -> String {
+    let mut hash = std::hash::DefaultHasher::new();
+    dir.hash(&mut hash);
+    format!("x{:06x}", hash.finish() & 0xff_ffff)
 }
 
 pub fn base(number: usize) -> String {

@@ -40,6 +40,20 @@ pub fn availability(ticks: &[Tick], ground: &Ground) -> (f64, usize) {
     (answered as f64 / f64::from(u32::try_from(all.max(1)).unwrap_or(1)), all)
 }
 
+/// When nobody answered though the database was there: from when to when, seconds since the first moment.
+pub fn silences(ticks: &[Tick], ground: &Ground) -> Vec<(f64, f64)> {
+    let Some((first, _)) = ticks.first() else { return Vec::new() };
+    let mut spans: Vec<(f64, f64)> = Vec::new();
+    for (at, _) in ticks.iter().filter(|(at, ok)| !ok && !ground.outage_in(*at, *at + PATIENCE)) {
+        let at = (*at - *first).as_secs_f64();
+        match spans.last_mut().filter(|(_, to)| at - *to < 0.35) {
+            Some((_, to)) => *to = at,
+            None => spans.push((at, at)),
+        }
+    }
+    spans
+}
+
 /// Somebody answers: enough, whoever it is.
 async fn tick(session: String) -> Tick {
     let began = Instant::now();

@@ -18,6 +18,8 @@ use crate::ground::base;
 use crate::plan::CONTROLLERS;
 
 const ONE_TRY: Duration = Duration::from_secs(3);
+/// Some are more patient, and hear what was held up; some hang up almost at once.
+const LONG_TRY: Duration = Duration::from_secs(15);
 const SUBMIT: Duration = Duration::from_secs(120);
 /// Longer than the longest fault and what comes after it.
 const FOLLOW: Duration = Duration::from_secs(240);
@@ -90,8 +92,8 @@ impl Door {
     /// A list, from whoever answers.
     pub async fn list(&self, path: &str, dice: &mut Dice) -> Option<Vec<Value>> {
         for _ in 0..20 {
-            let answer = self.send(dice.below(CONTROLLERS), Method::GET, path, &Value::Null, None).await;
-            if let Some(answer) = answer.ok().filter(|answer| answer.status == StatusCode::OK) {
+            let answer = self.get(dice.below(CONTROLLERS), path).await;
+            if let Some(answer) = answer.filter(|answer| answer.status == StatusCode::OK) {
                 return serde_json::from_value(answer.json().ok()?["inventories"].take()).ok();
             }
             sleep(dice.millis(100, 300)).await;
@@ -104,7 +106,14 @@ impl Door {
         let mut last = String::new();
         while began.elapsed() < SUBMIT {
             let to = dice.below(CONTROLLERS);
-            match self.send(to, call.method.clone(), &call.path, &call.body, Some(&call.job)).await {
+            let limit = match dice.below(6) {
+                0 => dice.millis(10, 200),
+                1 | 2 => LONG_TRY,
+                _ => ONE_TRY,
+            };
+            let sent = self.send(to, call.method.clone(), &call.path, &call.body, Some(&call.job));
+            let sent = tokio::time::timeout(limit, sent).await;
+            match sent.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {limit:?}"))) {
                 Ok(answer) => match heard(&answer) {
                     Heard::Nothing(why) => last = format!("c{to}: {why}"),
                     heard => return heard,
@@ -124,7 +133,7 @@ impl Door {
             sleep(dice.millis(pause / 2, pause)).await;
             pause = (pause * 2).min(500);
             let to = dice.below(CONTROLLERS);
-            let Ok(answer) = self.send(to, Method::GET, &path, &Value::Null, None).await else { continue };
+            let Some(answer) = self.get(to, &path).await else { continue };
             let (code, details) = error_of(&answer);
             match answer.status {
                 StatusCode::OK => return (Step::Done, String::new()),
@@ -142,6 +151,11 @@ impl Door {
         (Step::Open, last)
     }
 
+    async fn get(&self, to: usize, path: &str) -> Option<Answer> {
+        let sent = self.send(to, Method::GET, path, &Value::Null, None);
+        tokio::time::timeout(ONE_TRY, sent).await.ok()?.ok()
+    }
+
     async fn send(
         &self,
         to: usize,
@@ -155,7 +169,7 @@ impl Door {
         headers.extend(job.map(|job| ("x-job-uuid", job.to_owned())));
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let url = format!("{}{path}", base(to));
-        let answer = Client::default().send(method, &url, &headers, body, ONE_TRY).await?;
+        let answer = Client::default().send(method, &url, &headers, body, LONG_TRY).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             self.login(to, &session).await?;
         }
