@@ -56,6 +56,9 @@ struct Options {
     /// Only faults of these kinds, such as kill,cut
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Another controller than the one in target/debug
+    #[arg(long)]
+    controller: Option<PathBuf>,
     /// Where logs and histories are left; by default target/chaos
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -106,9 +109,11 @@ fn break_a_cloud(options: &Options) -> Result<ExitCode> {
 async fn run(options: &Options) -> Result<Report> {
     let dir = options.dir.clone().unwrap_or_else(|| cumulet_tests::target().join("chaos"));
     let lease = Duration::from_millis(options.lease);
+    let program = options.controller.clone();
+    let program = program.unwrap_or_else(|| cumulet_tests::target().join("debug/cumulet-controller"));
     let span = Duration::from_secs_f64(options.minutes * 60.0);
     eprintln!("seed {}: the cloud is put up in {}", options.seed, dir.display());
-    let ground = Arc::new(Ground::new(&dir, lease, options.seed).await?);
+    let ground = Arc::new(Ground::new(&dir, program, lease, options.seed).await?);
     let site = ground.furnish().await?;
     let mut plan = plan::plan(options.seed, span, lease);
     plan.retain(|one| options.only.is_empty() || options.only.iter().any(|kind| kind == one.fault.kind()));
@@ -118,7 +123,7 @@ async fn run(options: &Options) -> Result<Report> {
     let (door, history, stop) = (Arc::clone(&load.door), Arc::clone(&load.history), CancellationToken::new());
     let prober = tokio::spawn(load::prober::probe(ground.session(), stop.clone()));
     let began = tokio::time::Instant::now();
-    let fired = nemesis::rage(Arc::clone(&ground), plan).await;
+    let mut fired = nemesis::rage(Arc::clone(&ground), plan).await;
     tokio::time::sleep(span.saturating_sub(began.elapsed())).await;
     eprintln!("{:7.1} s  all is healed", began.elapsed().as_secs_f64());
     stop.cancel();
@@ -126,6 +131,8 @@ async fn run(options: &Options) -> Result<Report> {
     let owned = load.end().await?;
     let (settled, mut findings) = check::converge(&ground).await?;
     findings.extend(check::judge(&ground, &owned, &history.entries()).await?);
+    let effects = hosts::tell(ground.dir(), "show").await?.effects;
+    fired.take_overs.iter_mut().for_each(|one| one.heed(&effects));
     findings.extend(fired.findings.iter().map(|what| Finding::new(what, &[])));
     Report::new(options.seed, options.minutes, &ground, (fired, ticks), (history, door), (settled, findings))
 }

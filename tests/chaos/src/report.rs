@@ -129,13 +129,12 @@ fn late(fired: &Fired, ground: &Ground) -> Vec<Finding> {
     let bound = bound(ground.lease);
     let late = fair(fired, ground).into_iter().filter(|one| one.moved > bound);
     late.map(|one| {
-        Finding::new(
-            format!(
-                "a take-over lasted {:?} (adopted after {:?}), {bound:?} is the most",
-                one.moved, one.adopted
-            ),
-            &[],
-        )
+        let (adopted, moved) = (one.adopted.as_secs_f64(), one.moved.as_secs_f64());
+        let what = format!(
+            "the take-over of flow {} lasted {moved:.1} s (adopted after {adopted:.1} s), {bound:?} is the most",
+            one.flow
+        );
+        Finding::new(what, &[&one.flow])
     })
     .collect()
 }

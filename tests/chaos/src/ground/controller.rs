@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,12 +21,21 @@ const PORT: u16 = 8080;
 /// Longer than a start takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What all controllers are made of.
+#[derive(Clone)]
+pub struct Made {
+    pub program: PathBuf,
+    /// Stands before the C library.
+    pub library: PathBuf,
+    pub lease: Duration,
+}
+
 pub struct Controller {
     pub network: Network,
     pub clock: Clock,
     name: String,
     config: PathBuf,
-    library: PathBuf,
+    made: Made,
     machine: Machine,
     daemon: Option<Daemon>,
 }
@@ -40,7 +49,8 @@ pub fn at(number: usize) -> SocketAddr {
 }
 
 impl Controller {
-    pub fn new(lab: &Lab, number: usize, network: Network, library: &Path, lease: Duration) -> Result<Self> {
+    pub fn new(lab: &Lab, number: usize, network: Network, made: &Made) -> Result<Self> {
+        ensure!(made.program.exists(), "{} is missing: cargo build --workspace", made.program.display());
         let name = format!("c{number}");
         let spec = Spec { name: name.clone(), network: Some(network.clone()), ..Spec::default() };
         let dir = lab.make_dir(&name)?;
@@ -52,21 +62,23 @@ impl Controller {
              [database]\nurl = \"{}\"\n\n[node]\nheartbeat = {}\nlease = {}\n",
             at(number),
             Database::url(),
-            lease.as_millis() / 5,
-            lease.as_millis()
+            made.lease.as_millis() / 5,
+            made.lease.as_millis()
         );
         fs::write(&config, text)?;
         let clock = Clock::new(dir.join("clock"))?;
         let machine = lab.machine(spec)?;
-        Ok(Controller { network, clock, name, config, library: library.to_owned(), machine, daemon: None })
+        Ok(Controller { network, clock, name, config, made: made.clone(), machine, daemon: None })
     }
 
     /// Starts it; whether it serves is another question.
     pub fn begin(&mut self) -> Result<()> {
-        let program = cumulet_tests::target().join("debug/cumulet-controller");
-        ensure!(program.exists(), "{} is missing: cargo build --workspace", program.display());
-        let mut command = command(&program.to_string_lossy(), ["--config".as_ref(), self.config.as_os_str()]);
-        command.env("NO_COLOR", "1").env("LD_PRELOAD", &self.library).env("CHAOS_CLOCK", self.clock.path());
+        let mut command =
+            command(&self.made.program.to_string_lossy(), ["--config".as_ref(), self.config.as_os_str()]);
+        command
+            .env("NO_COLOR", "1")
+            .env("LD_PRELOAD", &self.made.library)
+            .env("CHAOS_CLOCK", self.clock.path());
         command.env("RUST_LOG", std::env::var("CHAOS_LOG").unwrap_or_else(|_| "info".into()));
         self.daemon = Some(self.machine.daemon("controller", command)?);
         Ok(())

@@ -39,9 +39,9 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub async fn new(dir: &Path, lease: Duration, seed: u64) -> Result<Ground> {
+    pub async fn new(dir: &Path, program: PathBuf, lease: Duration, seed: u64) -> Result<Ground> {
         let lab = Lab::open(dir, &prefix(dir))?;
-        let library = clock::library(lab.dir())?;
+        let made = controller::Made { program, library: clock::library(lab.dir())?, lease };
         let [one, other] = [("pga", 21), ("pgb", 22)]
             .map(|(name, last)| network::join(&lab, name, &[network::address(last)]));
         let database_networks = [one?, other?];
@@ -51,7 +51,7 @@ impl Ground {
         for number in 0..CONTROLLERS {
             let network = network::join(&lab, &format!("c{number}"), &[controller::ip(number)])?;
             networks.push(network.clone());
-            controllers.push(Controller::new(&lab, number, network, &library, lease)?);
+            controllers.push(Controller::new(&lab, number, network, &made)?);
         }
         let fleet = network::join(&lab, "fleet", &hosts::addresses())?;
         networks.push(fleet.clone());
