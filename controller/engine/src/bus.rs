@@ -30,6 +30,10 @@ const FLOWS: &str = "/cumulet/flows";
 const QUEUES: &str = "/cumulet/queues";
 const HEADER: &str = "x-cumulet-bus";
 
+/// Whose machine does not even acknowledge for so long is not there. An answer may take much longer: until the
+/// resource is free.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// The way to the other controllers.
 pub(crate) struct Bus {
     client: reqwest::Client,
@@ -58,7 +62,10 @@ impl Bus {
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(Duration::from_secs(2))
-            .tcp_keepalive(Duration::from_secs(5))
+            .tcp_keepalive(Duration::from_secs(2))
+            .tcp_keepalive_interval(Duration::from_secs(1))
+            .tcp_keepalive_retries(2)
+            .tcp_user_timeout(SILENCE)
             .build();
         let client = client.map_err(|e| codes::INTERNAL.because(format!("no HTTP client: {e}")))?;
         Ok(Bus { client, secret })
