@@ -118,6 +118,8 @@ async fn run(options: &Options) -> Result<Report> {
     let mut plan = plan::plan(options.seed, span, lease);
     plan.retain(|one| options.only.is_empty() || options.only.iter().any(|kind| kind == one.fault.kind()));
 
+    let watched = Arc::clone(&ground);
+    let supervisor = tokio::spawn(async move { watched.supervise().await });
     let (door, history) = (Door::new(ground.session()), History::new(ground.dir())?);
     let load = Load::begin(door, history, &site, options.clients, &Dice::new(options.seed));
     let (door, history, stop) = (Arc::clone(&load.door), Arc::clone(&load.history), CancellationToken::new());
@@ -130,6 +132,7 @@ async fn run(options: &Options) -> Result<Report> {
     let ticks = prober.await?;
     let owned = load.end().await?;
     let (settled, mut findings) = check::converge(&ground).await?;
+    supervisor.abort();
     findings.extend(check::judge(&ground, &owned, &history.entries()).await?);
     let effects = hosts::tell(ground.dir(), "show").await?.effects;
     fired.take_overs.iter_mut().for_each(|one| one.heed(&effects));

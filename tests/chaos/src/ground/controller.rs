@@ -103,10 +103,19 @@ impl Controller {
 
     /// kill -9. Whether it died of that.
     pub async fn kill(&mut self) -> Result<bool> {
+        self.restart_if_ended()?;
         let mut daemon = self.daemon.take().context("it does not run")?;
         let alive = daemon.ended()?.is_none();
         daemon.kill().await?;
         Ok(alive)
+    }
+
+    /// As its unit does: one that cannot reach the database ends, and is started again.
+    pub fn restart_if_ended(&mut self) -> Result<()> {
+        match self.has_ended() {
+            true => self.begin(),
+            false => Ok(()),
+        }
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {

@@ -90,7 +90,12 @@ impl Database {
 
     /// The standby takes the primary's place and address; whoever was the primary is dead, and stays so.
     pub async fn fail_over(&mut self) -> Result<()> {
-        self.servers[self.primary].stop(true).await?;
+        // Power is cut: nobody hears a last word of it, now or later.
+        let dead = &mut self.servers[self.primary];
+        dead.network.ip(["link", "set", "eth0", "down"])?;
+        dead.stop(true).await?;
+        network::silence(&dead.network, PRIMARY)?;
+        dead.network.ip(["link", "set", "eth0", "up"])?;
         let next = &self.servers[1 - self.primary];
         next.tell("SELECT pg_promote(true, 60)").await.context("the standby is not promoted")?;
         next.tell("ALTER SYSTEM RESET synchronous_standby_names").await?;

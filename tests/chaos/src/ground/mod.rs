@@ -85,6 +85,20 @@ impl Ground {
         Site::furnish(&api, &wanted(), &|_| ()).await
     }
 
+    /// Starts controllers again that have ended by themselves, as systemd does, until it is dropped.
+    pub async fn supervise(&self) {
+        loop {
+            for controller in &self.controllers {
+                // Whoever holds it does something to it.
+                let Ok(mut controller) = controller.try_lock() else { continue };
+                if let Err(error) = controller.restart_if_ended() {
+                    eprintln!("a controller is not started again: {error:#}");
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     pub async fn login(&self, number: usize) -> Result<Api> {
         Api::login(Client::default(), &base(number), ACCOUNT, PASSWORD).await
     }

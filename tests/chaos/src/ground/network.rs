@@ -53,12 +53,22 @@ pub fn move_address(address: Ipv4Addr, to: &Network, all: &[Network]) -> Result<
     for network in all {
         let _it_was_elsewhere = network.ip(["addr", "del", &text, "dev", "eth0"]);
     }
+    let _it_was_not_silent = nft(to, "delete table inet silent\n");
     to.address("eth0", &text)?;
     for network in all {
         let _nobody_was_known = network.ip(["neigh", "flush", "to", &text]);
     }
     let _nobody_was_known = run("ip", ["neigh", "flush", "to", &text]);
     Ok(())
+}
+
+/// What the kernel still has to say from an address that was taken away stays unsaid.
+pub fn silence(network: &Network, address: Ipv4Addr) -> Result<()> {
+    let rule = format!("ip saddr {address} drop");
+    let rules = format!(
+        "table inet silent {{\nchain output {{\ntype filter hook output priority 0;\n{rule}\n}}\n}}\n"
+    );
+    nft(network, &rules)
 }
 
 /// Parts a network from addresses.
