@@ -5,7 +5,7 @@ use toml::Table;
 use super::{File, files, none, sample};
 
 /// A crate's directory, and the crates of the workspace that it may be built from. Tests may know more.
-const DIRECTIONS: [(&str, &[&str]); 14] = [
+const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("host", &[]),
     ("kvm-agent", &["wire", "host"]),
@@ -17,6 +17,7 @@ const DIRECTIONS: [(&str, &[&str]); 14] = [
     ("cli", &[]),
     // The lab must build on a machine that has only Rust.
     ("tests", &[]),
+    ("tests/chaos", &["cumulet-tests", "fleet", "wire"]),
     ("tests/fleet", &["wire"]),
     ("tests/model", &["wire"]),
     ("packaging/xtask", &["cumulet-tests"]),

@@ -6,6 +6,9 @@ use reqwest::{ClientBuilder, redirect};
 
 use crate::tls::name::Names;
 
+/// Whose machine does not even acknowledge for so long is not there; an answer may take longer.
+const SILENCE: Duration = Duration::from_secs(4);
+
 /// Goes straight to its peer: no proxy, no redirect. It trusts no certificate authority of the operating
 /// system: peers are certified by the controller's own, or speak plain HTTP.
 ///
@@ -17,6 +20,10 @@ pub fn client(connect: Duration, idle: usize, idle_age: Duration) -> ClientBuild
         .tls_certs_only([])
         .dns_resolver(Names)
         .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(2))
+        .tcp_keepalive_interval(Duration::from_secs(1))
+        .tcp_keepalive_retries(2)
+        .tcp_user_timeout(SILENCE)
         .connect_timeout(connect)
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(idle_age)

@@ -110,8 +110,10 @@ async fn queues(State(engine): State<Engine>) -> Json<Vec<View>> {
     Json(engine.queues().views())
 }
 
+/// Goes on when the sender hangs up: a flow that has begun is driven by nobody else.
 async fn begin(State(engine): State<Engine>, Json(message): Json<Begin>) -> Response {
-    match flow::begin_here(&engine, message).await {
+    let begun = tokio::spawn(async move { flow::begin_here(&engine, message).await }).await;
+    match begun.unwrap_or_else(|_| Err(codes::INTERNAL.because("the flow's beginning panicked"))) {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) if passing(&error) => (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response(),
         Err(error) => (StatusCode::CONFLICT, Json(error)).into_response(),

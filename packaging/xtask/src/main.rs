@@ -1,6 +1,7 @@
 //! `cargo xtask …`: what is done with this repository besides building it.
 
 mod bench;
+mod chaos;
 mod count;
 mod demo;
 mod package;
@@ -29,6 +30,8 @@ enum Task {
     Test(test::Options),
     /// Measures the goals of docs/benchmarks.md beside their floor or peer
     Bench(bench::Options),
+    /// Breaks three controllers, their database and network for a while, and judges what came of it
+    Chaos(chaos::Options),
     /// Builds a .deb and an .rpm of each program, in target/package
     Package(package::Options),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => in_runtime(demo::run(options)),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => in_runtime(bench::run(options)),
+        Task::Chaos(options) => chaos::run(&options),
         Task::Package(options) => package::run(&options),
     };
     done.unwrap_or_else(|error| {

@@ -13,6 +13,7 @@ pub enum Purpose {
     Demo,
     Test,
     Bench,
+    Chaos,
     Package,
 }
 
@@ -43,6 +44,9 @@ const PACKAGE: &[&str] = &["dpkg-dev", "rpm"];
 
 /// The peer of some measurements is a Python program.
 const BENCH: &[&str] = &["postgresql", "python3", "python3-venv"];
+
+/// Parties of their own, parted by rules.
+const CHAOS: &[&str] = &["iproute2", "nftables", "postgresql"];
 
 /// Programs that may also come from elsewhere than Debian.
 const PROGRAMS: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
@@ -76,6 +80,7 @@ fn missing(purpose: Purpose) -> Result<Vec<&'static str>> {
         Purpose::Demo => needed.extend(DEMO),
         Purpose::Test => needed.extend([DEMO, PACKAGE, TEST].concat()),
         Purpose::Bench => needed.extend([DEMO, BENCH].concat()),
+        Purpose::Chaos => needed.extend(CHAOS),
         Purpose::Package => needed.extend(PACKAGE),
     }
     needed.retain(|name| !installed.contains(name));

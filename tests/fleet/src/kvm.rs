@@ -91,6 +91,7 @@ async fn create_bridge(cx: Cx<World>, command: network::CreateBridge) -> Outcome
         state.bridges.insert(command.bridge_name, command.l2_network_uuid);
         Ok(Done {})
     })
+    .await
 }
 
 async fn delete_bridge(cx: Cx<World>, command: network::DeleteBridge) -> Outcome<network::DeleteBridge> {
@@ -98,6 +99,7 @@ async fn delete_bridge(cx: Cx<World>, command: network::DeleteBridge) -> Outcome
         state.bridges.remove(&command.bridge_name);
         Ok(Done {})
     })
+    .await
 }
 
 async fn init(_: Cx<World>, _: localstorage::Init) -> Outcome<localstorage::Init> {
@@ -114,6 +116,7 @@ async fn download(cx: Cx<World>, command: localstorage::Download) -> Outcome<loc
         let (format, size) = ("qcow2".into(), command.size);
         Ok(localstorage::Downloaded { format, size, actual_size: size, ..Default::default() })
     })
+    .await
 }
 
 async fn clone_volume(
@@ -127,6 +130,7 @@ async fn clone_volume(
         state.volumes.insert(command.install_url);
         Ok(localstorage::VolumeMade { size: Some(1 << 20), ..Default::default() })
     })
+    .await
 }
 
 async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Outcome<localstorage::Delete> {
@@ -135,6 +139,7 @@ async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Outcome<localst
         state.cache.remove(&command.path);
         Ok(localstorage::Deleted::default())
     })
+    .await
 }
 
 async fn delete_dir(cx: Cx<World>, command: localstorage::DeleteDir) -> Outcome<localstorage::DeleteDir> {
@@ -142,6 +147,7 @@ async fn delete_dir(cx: Cx<World>, command: localstorage::DeleteDir) -> Outcome<
         state.cache.retain(|path| !path.starts_with(&command.path));
         Ok(localstorage::Deleted::default())
     })
+    .await
 }
 
 async fn start(cx: Cx<World>, command: vm::Start) -> Outcome<vm::Start> {
@@ -155,6 +161,7 @@ async fn start(cx: Cx<World>, command: vm::Start) -> Outcome<vm::Start> {
         state.domains.insert(command.vm_instance_uuid, "Running".into());
         Ok(vm::Started::default())
     })
+    .await
 }
 
 async fn stop(cx: Cx<World>, command: vm::Stop) -> Outcome<vm::Stop> {
@@ -162,6 +169,7 @@ async fn stop(cx: Cx<World>, command: vm::Stop) -> Outcome<vm::Stop> {
         state.domains.remove(&command.uuid);
         Ok(Done {})
     })
+    .await
 }
 
 async fn pause(cx: Cx<World>, command: vm::Pause) -> Outcome<vm::Pause> {
@@ -169,6 +177,7 @@ async fn pause(cx: Cx<World>, command: vm::Pause) -> Outcome<vm::Pause> {
         state.domains.insert(command.uuid, "Paused".into());
         Ok(Done {})
     })
+    .await
 }
 
 async fn resume(cx: Cx<World>, command: vm::Resume) -> Outcome<vm::Resume> {
@@ -176,10 +185,11 @@ async fn resume(cx: Cx<World>, command: vm::Resume) -> Outcome<vm::Resume> {
         state.domains.insert(command.uuid, "Running".into());
         Ok(Done {})
     })
+    .await
 }
 
 async fn reboot(cx: Cx<World>, _: vm::Reboot) -> Outcome<vm::Reboot> {
-    obey::<vm::Reboot>(&cx, |_| Ok(vm::Rebooted::default()))
+    obey::<vm::Reboot>(&cx, |_| Ok(vm::Rebooted::default())).await
 }
 
 async fn destroy(cx: Cx<World>, command: vm::Destroy) -> Outcome<vm::Destroy> {
@@ -187,4 +197,5 @@ async fn destroy(cx: Cx<World>, command: vm::Destroy) -> Outcome<vm::Destroy> {
         state.domains.remove(&command.uuid);
         Ok(Done {})
     })
+    .await
 }

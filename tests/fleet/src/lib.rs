@@ -4,7 +4,9 @@
 //! arrives, or when its effect has happened and its outcome is not yet told, something is done (a
 //! controller is killed), and the command may be made to fail.
 
+mod effect;
 mod kvm;
+mod manners;
 mod storage;
 mod vrouter;
 
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,8 +22,11 @@ use wire::agent::{Agent, Cx, Machine, Owned, Routes};
 use wire::tls::Live;
 use wire::{Call, Fault};
 
+pub use effect::Effect;
+pub use manners::Manners;
+
 /// What commands have made so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub known_as: String,
     /// State by VM.
@@ -88,7 +94,8 @@ pub struct World {
     state: Mutex<State>,
     traps: Mutex<Vec<Trap>>,
     refusals: Mutex<BTreeMap<&'static str, String>>,
-    carried_out: Mutex<Vec<&'static str>>,
+    effects: Mutex<Vec<Effect>>,
+    manners: Manners,
 }
 
 /// The agents of a host. Dropping it takes them away.
@@ -127,7 +134,21 @@ impl World {
 
     /// How often commands to `path` were carried out.
     pub fn count(&self, path: &str) -> usize {
-        lock(&self.carried_out).iter().filter(|done| **done == path).count()
+        lock(&self.effects).iter().filter(|effect| effect.path == path).count()
+    }
+
+    /// Everything that was carried out, in order.
+    pub fn effects(&self) -> Vec<Effect> {
+        lock(&self.effects).clone()
+    }
+
+    fn refusal(&self, path: &str) -> Option<String> {
+        lock(&self.refusals).get(path).cloned().or_else(|| self.manners.refusal(path))
+    }
+
+    fn note(&self, task: &wire::agent::Task, before: &State, done: bool) {
+        let mut effects = lock(&self.effects);
+        effects.push(Effect::of(task, before, done));
     }
 
     /// Changes what is there behind everybody's back.
@@ -156,18 +177,25 @@ fn owned(kind: &str, name: &str, mark: &str) -> Owned {
     Owned { kind: kind.to_owned(), name: name.to_owned(), resource: Some(mark.to_owned()) }
 }
 
-/// Carries a command out, with traps and refusals.
-fn obey<C: Call>(
+/// Carries a command out, with traps, delays and refusals.
+async fn obey<C: Call>(
     cx: &Cx<World>,
     effect: impl FnOnce(&mut State) -> Result<C::Reply, Fault>,
 ) -> Result<C::Reply, Fault> {
     cx.spring(C::PATH, Moment::Before);
-    if let Some(error) = lock(&cx.refusals).get(C::PATH) {
-        return Err(Fault::new(error.clone()));
+    cx.manners.pause().await;
+    if let Some(error) = cx.refusal(C::PATH) {
+        return Err(Fault::new(error));
     }
-    let reply = effect(&mut lock(&cx.state));
-    lock(&cx.carried_out).push(C::PATH);
+    let reply = {
+        let mut state = lock(&cx.state);
+        let before = state.clone();
+        let reply = effect(&mut state);
+        cx.note(cx.task(), &before, reply.is_ok());
+        reply
+    };
     cx.spring(C::PATH, Moment::After);
+    cx.manners.pause().await;
     reply
 }
 
@@ -187,9 +215,17 @@ impl Host {
         Host::start_as(None, place, size).await
     }
 
+    pub async fn start_with(place: Place, size: Size, manners: Manners) -> std::io::Result<Host> {
+        Host::made(None, place, World { size, manners, ..World::default() }).await
+    }
+
     /// A machine that goes by this identity; plain without one.
     pub async fn start_as(live: Option<Live>, place: Place, size: Size) -> std::io::Result<Host> {
-        let world = Arc::new(World { size, ..World::default() });
+        Host::made(live, place, World { size, ..World::default() }).await
+    }
+
+    async fn made(live: Option<Live>, place: Place, world: World) -> std::io::Result<Host> {
+        let world = Arc::new(world);
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
         let at = |port| SocketAddr::new(place.address, port);
         let kvm = serve(&live, at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;

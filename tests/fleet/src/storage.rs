@@ -60,6 +60,7 @@ async fn download(cx: Cx<World>, command: call::Download) -> Result<call::Downlo
             ..Default::default()
         })
     })
+    .await
 }
 
 async fn delete(cx: Cx<World>, command: call::Delete) -> Result<call::Capacity, Fault> {
@@ -67,4 +68,5 @@ async fn delete(cx: Cx<World>, command: call::Delete) -> Result<call::Capacity, 
         state.images.retain(|image| !command.install_url.contains(image.as_str()));
         Ok(capacity())
     })
+    .await
 }

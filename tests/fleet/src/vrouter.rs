@@ -27,6 +27,7 @@ async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fau
         state.namespaces.extend(command.dhcp_infos.into_iter().map(|info| info.namespace_name));
         Ok(Done {})
     })
+    .await
 }
 
 async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> {
@@ -44,6 +45,7 @@ async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> 
         }
         Ok(Done {})
     })
+    .await
 }
 
 async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
@@ -53,6 +55,7 @@ async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
         }
         Ok(Done {})
     })
+    .await
 }
 
 async fn delete_namespace(cx: Cx<World>, command: dhcp::DeleteNamespace) -> Result<Done, Fault> {
@@ -60,4 +63,5 @@ async fn delete_namespace(cx: Cx<World>, command: dhcp::DeleteNamespace) -> Resu
         state.namespaces.remove(&command.namespace_name);
         Ok(Done {})
     })
+    .await
 }

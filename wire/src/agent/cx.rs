@@ -21,7 +21,7 @@ impl<S> Cx<S> {
 
     /// One that belongs to no served command, for calling an operation directly.
     pub fn detached(state: Arc<S>) -> Self {
-        let task = Task { id: TaskId::random(), fence: None, path: "" };
+        let task = Task { id: TaskId::random(), fence: None, callback: None, path: "" };
         Cx { state, task: Arc::new(task), runner: None }
     }
 

@@ -160,7 +160,7 @@ impl Runner {
 
     /// Runs a synchronous call to its end, whatever becomes of its connection.
     pub async fn answer(self: &Arc<Self>, path: &'static str, fence: Option<Fence>, run: Run) -> Ended {
-        let task = Arc::new(Task { id: TaskId::random(), fence, path });
+        let task = Arc::new(Task { id: TaskId::random(), fence, callback: None, path });
         let runner = self.clone();
         let running = self.lives.spawn(async move { caught(run, task, runner).await });
         running.await.unwrap_or_else(|_| Ended::failed(Fault::new("the agent is shutting down")))
@@ -303,8 +303,8 @@ impl Runner {
         let span = info_span!("task", task = %life.id, path = life.path);
         let Life { id, path, acts, run, turn, resumed } = life;
         let ended = match run.map(|run| (self.start(&id, resumed), run)) {
-            Ok((Ok(fence), run)) => {
-                let task = Arc::new(Task { id: id.clone(), fence, path });
+            Ok((Ok((fence, callback)), run)) => {
+                let task = Arc::new(Task { id: id.clone(), fence, callback, path });
                 caught(run, task, self.clone()).instrument(span).await
             }
             Ok((Err(fault), _)) => Ended { refused: true, ..Ended::failed(fault) },
@@ -319,14 +319,15 @@ impl Runner {
         }
     }
 
-    /// The task's turn has come.
-    fn start(&self, id: &TaskId, resumed: bool) -> Result<Option<Fence>, Fault> {
-        let started = self.ledger().start(id, now());
-        started.map_err(|fault| match resumed && fault.is(EXPIRED) {
+    /// The task's turn has come: its token, and who sent it.
+    fn start(&self, id: &TaskId, resumed: bool) -> Result<(Option<Fence>, Option<Arc<str>>), Fault> {
+        let mut ledger = self.ledger();
+        let fence = ledger.start(id, now()).map_err(|fault| match resumed && fault.is(EXPIRED) {
             // "Expired" would promise that it had no effect.
             true => Fault::new("the agent was restarted and the deadline passed: it may have been half done"),
             false => fault,
-        })
+        })?;
+        Ok((fence, ledger.tasks.get(id).and_then(|entry| entry.callback.clone())))
     }
 
     /// Journals the outcome and remembers it. `None` when the agent ends first.

@@ -1,5 +1,7 @@
 //! The task that a command runs as.
 
+use std::sync::Arc;
+
 use crate::call::{Fence, TaskId};
 
 /// One accepted command.
@@ -7,5 +9,7 @@ use crate::call::{Fence, TaskId};
 pub struct Task {
     pub id: TaskId,
     pub fence: Option<Fence>,
+    /// Where its sender wanted to hear of it when it began.
+    pub callback: Option<Arc<str>>,
     pub path: &'static str,
 }

@@ -32,7 +32,7 @@ const RESULT: &str = "SELECT state, success, result FROM job WHERE uuid = $1";
 const ABANDONED: &str = "SELECT uuid, api, account, params, owner, web_hook FROM job \
      WHERE state = 'queued' AND owner NOT IN (SELECT uuid FROM node) ORDER BY create_date";
 const CLAIM: &str = "SELECT uuid, api, account, params, owner, web_hook FROM job \
-     WHERE state = 'queued' AND uuid = $1";
+     WHERE state = 'queued' AND uuid = $1 AND owner = $2";
 const ADOPT: &str = "UPDATE job SET owner = $3 WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
 const UNHOOKED: &str = "SELECT uuid FROM job WHERE state = 'done' AND NOT hooked";
 const HOOK: &str = "SELECT web_hook, success, result FROM job WHERE uuid = $1 AND NOT hooked";
@@ -88,6 +88,11 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// Perhaps it is open, and nobody works on it.
+    pub fn stalled(&self, job: Id<Any>) {
+        self.stalled.lock().expect("never poisoned").insert(job);
+    }
+
     fn take_stalled(&self) -> HashSet<Id<Any>> {
         std::mem::take(&mut *self.stalled.lock().expect("never poisoned"))
     }
@@ -186,7 +191,7 @@ impl Job {
         };
         if let Err(error) = written.await {
             tracing::warn!(job = %id, %error, "how the job ended is not known: it is looked at again");
-            engine.watched_jobs().stalled.lock().expect("never poisoned").insert(id);
+            engine.watched_jobs().stalled(id);
         }
         if hooked {
             announce(&engine, id);
@@ -267,21 +272,37 @@ pub(super) async fn poll(tx: &mut Tx, job: Id<Any>) -> Result<(StatusCode, Value
 /// Runs again what dead controllers have left and this one is to do, and what a failing database has left
 /// open; tells web hooks what ended.
 pub(crate) async fn recover(engine: &Engine, era: &Arc<Era>) -> Result<()> {
-    let mut tx = engine.db().read().await?;
-    let mut found: Vec<JobRow> = tx.all(ABANDONED, args![]).await?;
-    found.retain(|job| engine.owns(&job.uuid.to_string()));
-    for id in engine.watched_jobs().take_stalled() {
-        found.extend(tx.opt::<JobRow>(CLAIM, args![id]).await?);
-    }
-    let unhooked = tx.all::<(Id<Any>,)>(UNHOOKED, args![]).await?;
-    drop(tx);
+    let stalled = engine.watched_jobs().take_stalled();
+    let (found, unhooked) = open_ends(engine, era, &stalled).await.inspect_err(|_| {
+        stalled.iter().for_each(|job| engine.watched_jobs().stalled(*job));
+    })?;
     for row in found {
-        adopt(engine, era, row).await?;
+        let job = row.uuid;
+        if let Err(error) = adopt(engine, era, row).await {
+            tracing::warn!(%job, %error, "the job is not adopted yet");
+            engine.watched_jobs().stalled(job);
+        }
     }
     for (job,) in unhooked.into_iter().filter(|(job,)| engine.owns(&job.to_string())) {
         announce(engine, job);
     }
     Ok(())
+}
+
+type Unhooked = Vec<(Id<Any>,)>;
+
+async fn open_ends(
+    engine: &Engine,
+    era: &Era,
+    stalled: &HashSet<Id<Any>>,
+) -> Result<(Vec<JobRow>, Unhooked)> {
+    let mut tx = engine.db().read().await?;
+    let mut found: Vec<JobRow> = tx.all(ABANDONED, args![]).await?;
+    found.retain(|job| engine.owns(&job.uuid.to_string()));
+    for job in stalled {
+        found.extend(tx.opt::<JobRow>(CLAIM, args![*job, era.id]).await?);
+    }
+    Ok((found, tx.all(UNHOOKED, args![]).await?))
 }
 
 async fn adopt(engine: &Engine, era: &Arc<Era>, row: JobRow) -> Result<()> {

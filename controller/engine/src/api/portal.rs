@@ -170,16 +170,29 @@ async fn accept(
         params: engine.without_secrets(api, params.clone()),
         web_hook: text("x-web-hook").map(str::to_owned),
     };
-    let era = engine.era()?;
-    let (owner, hooked) = (era.id, new.web_hook.is_some());
-    if !engine.db().write(move |tx| Box::pin(job::enter(tx, new, owner))).await? {
-        let error = codes::INVALID_ARGUMENT.because(format!("there is a job {id} already: poll it"));
-        return Err(Refused(StatusCode::BAD_REQUEST, error));
-    }
-    Job::new(engine, &era, id, (api, session.account)).hooked(hooked).begin(params);
+    // On its own, for the client may hang up: a job that was entered is worked on by nobody else.
+    let entered = tokio::spawn(enter(engine.clone(), new, params)).await;
+    entered.unwrap_or_else(|_| Err(codes::INTERNAL.because("entering the job panicked").into()))?;
     let host = text("host").unwrap_or("127.0.0.1");
     let location = format!("http://{host}/zstack/v1/api-jobs/{id}");
     Ok((StatusCode::ACCEPTED, Json(json!({ "location": location }))).into_response())
+}
+
+async fn enter(engine: Engine, new: NewJob, params: Value) -> Result<(), Refused> {
+    let (id, api, account, era) = (new.id, new.api, new.account, engine.era()?);
+    let (owner, hooked) = (era.id, new.web_hook.is_some());
+    let entered = engine.db().write(move |tx| Box::pin(job::enter(tx, new, owner))).await;
+    let entered = entered.inspect_err(|error| {
+        if error.is(codes::DATABASE) {
+            engine.watched_jobs().stalled(id);
+        }
+    });
+    if !entered? {
+        let error = codes::INVALID_ARGUMENT.because(format!("there is a job {id} already: poll it"));
+        return Err(Refused(StatusCode::BAD_REQUEST, error));
+    }
+    Job::new(&engine, &era, id, (api, account)).hooked(hooked).begin(params);
+    Ok(())
 }
 
 fn job_id(text: &str) -> Result<Id<Any>, Refused> {

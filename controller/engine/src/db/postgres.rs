@@ -22,6 +22,9 @@ pub(super) const NOTIFY: &str = "SELECT 1::BIGINT FROM pg_notify('cumulet', $1)"
 const IDLE_IN_TRANSACTION: &str = "1500ms";
 const STATEMENT: &str = "10s";
 
+/// After so long without a notice the connection is tried.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// What was told by a controller, perhaps by this one.
 pub(crate) enum Heard {
     Notices(String),
@@ -77,12 +80,27 @@ pub(super) fn listen(pool: PgPool) -> mpsc::Receiver<Heard> {
     heard
 }
 
+/// Who only listens never learns that the server's machine is gone, or that another has taken its place.
+async fn prove_alive(listener: &mut PgListener) -> Result<()> {
+    match timeout(CONNECT, sqlx::query("SELECT 1").execute(listener)).await {
+        Ok(answered) => Ok(answered.map(drop)?),
+        Err(_) => Err(codes::DATABASE.because("the connection on which notices come is dead")),
+    }
+}
+
 async fn pass_on(pool: &PgPool, tell: &mpsc::Sender<Heard>) -> Result<()> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen("cumulet").await?;
     let _ = tell.send(Heard::Again).await;
     loop {
-        let heard = match listener.try_recv().await? {
+        let heard = match timeout(QUIET, listener.try_recv()).await {
+            Ok(heard) => heard?,
+            Err(_) => {
+                prove_alive(&mut listener).await?;
+                continue;
+            }
+        };
+        let heard = match heard {
             Some(notification) => Heard::Notices(notification.payload().to_owned()),
             None => Heard::Again,
         };

@@ -27,6 +27,7 @@ pub(crate) mod store;
 mod waiters;
 mod wish;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -275,7 +276,13 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
     loop {
         let turn = engine.queues().enter(&message.resource.to_string(), 1, &message.title).await;
         let era = engine.era()?;
-        match (flow_type.begin)(engine.clone(), message.clone()).await? {
+        let begun = (flow_type.begin)(engine.clone(), message.clone()).await.inspect_err(|error| {
+            // Perhaps it has begun, and nobody drives it.
+            if error.is(codes::DATABASE) {
+                engine.waiters().stalled(message.id);
+            }
+        });
+        match begun? {
             Begun::Now(row) => {
                 node::spawn(&era, (flow_type.drive)(engine.clone(), Arc::clone(&era), *row, turn));
                 return Ok(Began::Now);
@@ -330,15 +337,11 @@ pub(crate) async fn count(engine: &Engine) -> Result<[(&'static str, i64); 2]> {
 /// Takes over every unfinished flow that nobody drives: those that dead controllers have left to us, and
 /// our own that a failing database has left standing.
 pub(crate) async fn recover(engine: &Engine, era: &Arc<Era>) -> Result<()> {
-    let mut tx = engine.db().read().await?;
-    let mut found = store::abandoned(&mut tx).await?;
-    found.retain(|flow| engine.owns(&flow.resource.to_string()));
-    for id in engine.waiters().take_stalled() {
-        found.extend(store::claim_of(&mut tx, id).await?);
-    }
-    drop(tx);
-    found.retain(|flow| !engine.waiters().drives(flow.uuid));
-    for claim in found {
+    let stalled = engine.waiters().take_stalled();
+    let found = claims(engine, era, &stalled).await.inspect_err(|_| {
+        stalled.iter().for_each(|flow| engine.waiters().stalled(*flow));
+    });
+    for claim in found?.into_iter().filter(|flow| !engine.waiters().drives(flow.uuid)) {
         let Some(flow_type) = engine.flow_type(&claim.name) else {
             tracing::error!(flow = %claim.uuid, name = claim.name, "this controller does not know this flow; left as it is");
             continue;
@@ -348,6 +351,16 @@ pub(crate) async fn recover(engine: &Engine, era: &Arc<Era>) -> Result<()> {
         node::spawn(era, work);
     }
     Ok(())
+}
+
+async fn claims(engine: &Engine, era: &Era, stalled: &HashSet<Id<FlowView>>) -> Result<Vec<Claim>> {
+    let mut tx = engine.db().read().await?;
+    let mut found = store::abandoned(&mut tx).await?;
+    found.retain(|flow| engine.owns(&flow.resource.to_string()));
+    for flow in stalled {
+        found.extend(store::claim_of(&mut tx, *flow, era.id).await?);
+    }
+    Ok(found)
 }
 
 async fn adopt(engine: Engine, era: Arc<Era>, name: &'static str, claim: Claim, alive: Alive) {

@@ -109,7 +109,7 @@ const KNOWN: &str = "SELECT count(*) FROM flow WHERE uuid = $1";
 const ABANDONED: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
      WHERE state IN ('running', 'parked') AND owner NOT IN (SELECT uuid FROM node) ORDER BY epoch";
 const CLAIM: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
-     WHERE state IN ('running', 'parked') AND uuid = $1";
+     WHERE state IN ('running', 'parked') AND uuid = $1 AND owner = $2";
 const COUNT: &str = "SELECT count(*) FROM flow WHERE state IN ('running', 'parked') AND state = $1";
 const EXPIRE: &str = "DELETE FROM flow WHERE state IN ('done', 'undone', 'abandoned') AND last_op_date < $1";
 const OWN: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1, 1, $2) \
@@ -181,8 +181,9 @@ pub(crate) async fn abandoned(tx: &mut Tx) -> Result<Vec<Claim>> {
     tx.all(ABANDONED, args![]).await
 }
 
-pub(crate) async fn claim_of(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<Claim>> {
-    tx.opt(CLAIM, args![id]).await
+/// The flow, if it is unfinished and `owner`'s.
+pub(crate) async fn claim_of(tx: &mut Tx, id: Id<FlowView>, owner: Id<Node>) -> Result<Option<Claim>> {
+    tx.opt(CLAIM, args![id, owner]).await
 }
 
 pub(crate) async fn count(tx: &mut Tx, state: &str) -> Result<i64> {
