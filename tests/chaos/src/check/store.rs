@@ -51,11 +51,11 @@ pub struct Nic {
 
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
-    nodes: Vec<(String, String)>,
-    flows: Vec<(String, String, String, String)>,
-    owned: Vec<(String, String)>,
-    jobs: Vec<(String, String, String)>,
-    parts: Vec<(String, String)>,
+    pub nodes: Vec<(String, String)>,
+    pub flows: Vec<(String, String, String, String)>,
+    pub owned: Vec<(String, String)>,
+    pub jobs: Vec<(String, String, String)>,
+    pub parts: Vec<(String, String)>,
     pub vms: Vec<Vm>,
     /// Uuid by address.
     pub hosts: BTreeMap<String, String>,
