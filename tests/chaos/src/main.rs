@@ -115,8 +115,7 @@ async fn run(options: &Options) -> Result<Report> {
     eprintln!("seed {}: the cloud is put up in {}", options.seed, dir.display());
     let ground = Arc::new(Ground::new(&dir, program, lease, options.seed).await?);
     let site = ground.furnish().await?;
-    let mut plan = plan::plan(options.seed, span, lease);
-    plan.retain(|one| options.only.is_empty() || options.only.iter().any(|kind| kind == one.fault.kind()));
+    let plan = plan::plan(options.seed, span, lease, &options.only);
 
     let watched = Arc::clone(&ground);
     let supervisor = tokio::spawn(async move { watched.supervise().await });

@@ -103,7 +103,7 @@ impl Client {
             after,
         };
         let owned = Owned { kind, uuid, may_be: BTreeSet::from([GONE.to_owned()]) };
-        let cancel = kind == Kind::Vm && self.dice.one_in(6);
+        let cancel = kind == Kind::Vm && self.dice.one_in(3);
         let owned = match cancel {
             true => self.made_and_cancelled(owned, way, job).await,
             false => self.follow(owned, way, job).await,
@@ -227,7 +227,7 @@ impl Client {
         let (mut dice, uuid) = (self.dice.fork(5), owned.uuid.clone());
         let (door, history, of) = (Arc::clone(&self.door), Arc::clone(&self.history), job.clone());
         let cancel = async move {
-            let pause: Duration = dice.millis(100, 4000);
+            let pause: Duration = dice.millis(20, 1500);
             sleep(pause).await;
             let found = door.list(&format!("/flows?q=job={of}"), &mut dice).await.unwrap_or_default();
             let Some(flow) = found.first().and_then(|flow| flow["uuid"].as_str()) else { return };
