@@ -57,7 +57,7 @@ impl Controller {
         let config = dir.join("controller.toml");
         let [kvm, vrouter, storage] = hosts::PORTS;
         let text = format!(
-            "listen = \"{}\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
+            "listen = \"{}\"\nagents = \"plain\"\nstate-dir = {dir:?}\nadmin-password = \"{PASSWORD}\"\n\n[ports]\n\
              kvm-agent = {kvm}\nvrouter-agent = {vrouter}\nstorage-agent = {storage}\n\n\
              [database]\nurl = \"{}\"\n\n[node]\nheartbeat = {}\nlease = {}\n",
             at(number),
