@@ -28,11 +28,13 @@ pub mod volume;
 pub mod zone;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use engine::db::{Db, Migrations};
 use engine::engine::{Parts, Setup};
+use engine::flow::fault::Faults;
 use engine::{Engine, Result, codes};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +59,15 @@ pub struct Controller {
 impl Controller {
     /// Opens the database, takes over unfinished work, and serves until `stop` is cancelled.
     pub async fn start(config: Config, stop: CancellationToken) -> Result<Controller> {
+        Controller::start_with(config, stop, None).await
+    }
+
+    /// As [`Controller::start`], with faults in its flows.
+    pub async fn start_with(
+        config: Config,
+        stop: CancellationToken,
+        faults: Option<Arc<dyn Faults>>,
+    ) -> Result<Controller> {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| codes::IO.because(format!("cannot listen on {}: {e}", config.listen)))?;
@@ -70,6 +81,7 @@ impl Controller {
             callback_url: config.callback_url(address),
             membership: config.node.membership(address, home.id().to_owned()),
             stop: stop.clone(),
+            faults,
         };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console);

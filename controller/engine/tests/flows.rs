@@ -143,6 +143,7 @@ impl World {
                 ..Membership::alone()
             },
             stop: CancellationToken::new(),
+            faults: None,
         };
         Engine::start(setup, ()).await.unwrap()
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::time::Instant;
 use wire::caller::CallError;
@@ -70,7 +71,28 @@ impl Cx {
     /// Runs `flow` to its end as a part of this step; the same `label` is the same sub-flow.
     pub async fn sub<F: Flow>(&self, label: &str, flow: F) -> Result<Value> {
         let id = Id::derived(&[&self.flow.to_string(), self.step, self.direction, &self.attempt(), label]);
-        Box::pin(run(&self.engine, flow, Start { id, job: None })).await
+        let start = Start { id, job: None, parent: Some(self.guard()) };
+        Box::pin(run(&self.engine, flow, start)).await
+    }
+
+    /// Writes down what an act brings with it, as long as the flow is this controller's.
+    pub async fn write<T, W>(&self, unit: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let guard = self.guard();
+        let proven = self.engine.db().write(move |tx| {
+            Box::pin(async move {
+                guard.prove(tx).await?;
+                unit(tx).await
+            })
+        });
+        proven.await
+    }
+
+    fn guard(&self) -> Guard {
+        Guard { flow: self.flow, node: self.era.id, epoch: self.epoch.load(Ordering::SeqCst) }
     }
 
     /// A failed outcome is remembered for ever: what is tried again after that must be another task.
@@ -89,7 +111,7 @@ impl Cx {
 
     /// "Stale" is not a failure: prove ownership again and go on, or stop with [`codes::LOST`].
     async fn renew(&self) -> Result<()> {
-        let guard = Guard { flow: self.flow, node: self.era.id, epoch: self.epoch.load(Ordering::SeqCst) };
+        let guard = self.guard();
         let fresh = self.engine.db().write(move |tx| Box::pin(guard.renew(tx))).await?;
         self.epoch.store(fresh, Ordering::SeqCst);
         Ok(())

@@ -1,6 +1,6 @@
 //! The journal of flows and who owns what: the only SQL of this room.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Flow, Start};
@@ -41,7 +41,7 @@ pub(crate) struct Claim {
     pub name: String,
     pub title: String,
     pub resource: Id<Any>,
-    owner: Id<Node>,
+    pub owner: Id<Node>,
     epoch: i64,
 }
 
@@ -136,6 +136,8 @@ const TURN: &str = "UPDATE flow SET direction = 'undo', epoch = $4, error = $5, 
 const PARK: &str = "UPDATE flow SET state = 'parked', error = $4, log = $5, attempts = attempts + 1, \
      last_op_date = $6 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
+const HELD: &str = "SELECT count(*) FROM flow WHERE uuid = $1 AND owner = $2 AND epoch = $3 \
+     AND state IN ('running', 'parked')";
 const RENEW: &str = "UPDATE flow SET epoch = $4 WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 const END: &str = "UPDATE flow SET state = $4, body = $5, log = $6, answer = $7, last_op_date = $8 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
@@ -177,16 +179,22 @@ pub(crate) async fn expire(tx: &mut Tx, limit: Stamp) -> Result<()> {
     tx.exec(EXPIRE, args![limit]).await.map(|_| ())
 }
 
-/// Writes down what an operator wants of a flow that is in this state and direction; false when it is not.
+/// Writes down what an operator wants of a flow that is in this state and one of these directions;
+/// false when it is not.
 pub(crate) async fn wish(
     tx: &mut Tx,
     id: Id<FlowView>,
     wish: &str,
-    (state, direction): (&str, &str),
+    state: &str,
+    directions: &[&str],
 ) -> Result<bool> {
-    let written = tx.exec(WISH, args![id, wish, state, direction]).await?;
-    tx.notify(Notice::Wish(id));
-    Ok(written == 1)
+    for direction in directions {
+        if tx.exec(WISH, args![id, wish, state, *direction]).await? == 1 {
+            tx.notify(Notice::Wish(id));
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Which live flow owns `resource`.
@@ -198,6 +206,9 @@ pub(crate) async fn owner(tx: &mut Tx, resource: Id<Any>) -> Result<Option<Owned
 pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<Node>) -> Result<Begun> {
     if find(tx, start.id).await?.is_some() {
         return Ok(Begun::Before);
+    }
+    if let Some(parent) = start.parent {
+        parent.prove(tx).await?;
     }
     let resource = flow.resource();
     let Some((generation,)) = tx.opt::<(i64,)>(OWN, args![resource, start.id]).await? else {
@@ -245,7 +256,7 @@ pub(crate) async fn adopt(tx: &mut Tx, claim: &Claim, node: Id<Node>) -> Result<
 }
 
 /// Who writes: a write of a flow that is no longer one's own fails with [`codes::LOST`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Guard {
     pub flow: Id<FlowView>,
     pub node: Id<Node>,
@@ -253,12 +264,29 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
+    /// Whether a driver with this guard still has the flow.
+    pub(crate) async fn holds(self, tx: &mut Tx) -> Result<bool> {
+        Ok(tx.number(HELD, args![self.flow, self.node, self.epoch]).await? == 1)
+    }
+
+    /// For what is written in the course of an act.
+    pub(crate) async fn prove(self, tx: &mut Tx) -> Result<()> {
+        match self.holds(tx).await? {
+            true => Ok(()),
+            false => Err(self.lost()),
+        }
+    }
+
+    fn lost(self) -> ErrorCode {
+        codes::LOST.because(format!("flow {} has another owner", self.flow))
+    }
+
     async fn change(self, tx: &mut Tx, sql: &'static str, rest: Vec<crate::db::Value>) -> Result<()> {
         let mut args = args![self.flow, self.node, self.epoch];
         args.extend(rest);
         match tx.exec(sql, args).await? {
             1 => Ok(()),
-            _ => Err(codes::LOST.because(format!("flow {} has another owner", self.flow))),
+            _ => Err(self.lost()),
         }
     }
 
