@@ -5,6 +5,7 @@
 
 mod api;
 mod attach;
+mod cache;
 mod cascade;
 pub mod driver;
 pub mod host_hook;
@@ -22,7 +23,8 @@ use serde_json::{Map, Value};
 
 use crate::zone::Zone;
 
-pub use store::{Candidate, candidates, hosts_of, remember_cached};
+pub use cache::cached;
+pub use store::{Candidate, candidates, hosts_of, is_cached, remember_cached};
 
 /// Marks ids of primary storages.
 #[derive(Debug)]
@@ -82,6 +84,7 @@ pub fn module() -> Module {
         .api::<api::DeletePrimaryStorage>()
         .flow::<attach::Attach>()
         .flow::<attach::Detach>()
+        .flow::<cache::Cache>()
         .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
         .settings(SETTINGS)
 }
