@@ -102,6 +102,7 @@ async fn clone_volume(
 async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Outcome<localstorage::Delete> {
     obey::<localstorage::Delete>(&cx, |state| {
         state.volumes.remove(&command.path);
+        state.cache.remove(&command.path);
         Ok(localstorage::Deleted::default())
     })
 }

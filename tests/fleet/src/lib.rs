@@ -10,6 +10,7 @@ mod vrouter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tempfile::TempDir;
@@ -31,6 +32,8 @@ pub struct State {
     /// Address by MAC.
     pub leases: BTreeMap<String, String>,
     pub images: BTreeSet<String>,
+    /// The backup storages that are open.
+    pub stores: BTreeSet<String>,
 }
 
 /// When a trap springs.
@@ -69,11 +72,13 @@ pub struct Place {
     pub kvm: u16,
     pub vrouter: u16,
     pub storage: u16,
+    /// Below it the agents keep their journals; by default where temporary files are.
+    pub journals: Option<&'static Path>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Place { address: Ipv4Addr::LOCALHOST.into(), kvm: 0, vrouter: 0, storage: 0 }
+        Place { address: Ipv4Addr::LOCALHOST.into(), kvm: 0, vrouter: 0, storage: 0, journals: None }
     }
 }
 
@@ -126,6 +131,11 @@ impl World {
         lock(&self.carried_out).iter().filter(|done| **done == path).count()
     }
 
+    /// The paths of all commands that were carried out, in order.
+    pub fn carried_out(&self) -> Vec<&'static str> {
+        lock(&self.carried_out).clone()
+    }
+
     fn spring(&self, path: &str, moment: Moment) {
         let sprung = {
             let mut traps = lock(&self.traps);
@@ -172,25 +182,28 @@ impl Host {
     pub async fn start_at(place: Place, size: Size) -> std::io::Result<Host> {
         let world = Arc::new(World { size, ..World::default() });
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
-        let at = |port| SocketAddr::new(place.address, port);
-        let kvm = serve(at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
-        let vrouter = serve(at(place.vrouter), vrouter::routes(&world), &stop, &mut dirs).await?;
-        let storage = serve(at(place.storage), storage::routes(&world), &stop, &mut dirs).await?;
+        let mut at = |port| -> std::io::Result<_> {
+            let dir = place.journals.map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
+            let path = dir.path().to_owned();
+            dirs.push(dir);
+            Ok((SocketAddr::new(place.address, port), path))
+        };
+        let kvm = serve(at(place.kvm)?, kvm::routes(&world), &stop).await?;
+        let vrouter = serve(at(place.vrouter)?, vrouter::routes(&world), &stop).await?;
+        let storage = serve(at(place.storage)?, storage::routes(&world), &stop).await?;
         Ok(Host { world, kvm, vrouter, storage, stop: stop.drop_guard(), _dirs: dirs })
     }
 }
 
 async fn serve(
-    at: SocketAddr,
+    (at, state_dir): (SocketAddr, PathBuf),
     routes: Routes<World>,
     stop: &CancellationToken,
-    dirs: &mut Vec<TempDir>,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(at).await?;
-    let (address, dir) = (listener.local_addr()?, tempfile::tempdir()?);
-    let agent = Agent { name: "simulated", listen: address, state_dir: dir.path().to_owned(), again: false };
+    let address = listener.local_addr()?;
+    let agent = Agent { name: "simulated", listen: address, state_dir, again: false };
     let (machine, stop) = (Machine::here()?, stop.clone());
     tokio::spawn(async move { agent.serve_on(listener, machine, routes, stop).await });
-    dirs.push(dir);
     Ok(address)
 }

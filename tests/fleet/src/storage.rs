@@ -6,7 +6,7 @@ use wire::Fault;
 use wire::agent::{Cx, Routes};
 use wire::calls::{Done, imagestore as call};
 
-use crate::{World, obey};
+use crate::{World, lock, obey};
 
 pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
     Routes::new(Arc::clone(world)).on(echo).on(connect).on(disconnect).on(ping).on(download).on(delete)
@@ -16,7 +16,8 @@ fn capacity() -> call::Capacity {
     call::Capacity { total_capacity: Some(1 << 40), available_capacity: Some(1 << 40) }
 }
 
-async fn connect(_: Cx<World>, _: call::Connect) -> Result<call::Capacity, Fault> {
+async fn connect(cx: Cx<World>, command: call::Connect) -> Result<call::Capacity, Fault> {
+    lock(&cx.state).stores.insert(command.uuid);
     Ok(capacity())
 }
 
@@ -24,8 +25,11 @@ async fn echo(_: Cx<World>, _: call::Echo) -> Result<Done, Fault> {
     Ok(Done {})
 }
 
-async fn disconnect(_: Cx<World>, _: call::Disconnect) -> Result<Done, Fault> {
-    Ok(Done {})
+async fn disconnect(cx: Cx<World>, command: call::Disconnect) -> Result<Done, Fault> {
+    obey::<call::Disconnect>(&cx, |state| {
+        state.stores.remove(&command.uuid);
+        Ok(Done {})
+    })
 }
 
 async fn ping(_: Cx<World>, command: call::Ping) -> Result<call::Pong, Fault> {
