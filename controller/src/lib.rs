@@ -30,12 +30,14 @@ pub mod volume;
 pub mod zone;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use engine::db::{Db, Migrations};
 use engine::engine::{Parts, Setup};
+use engine::flow::fault::Faults;
 use engine::{Engine, Result, codes};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -69,6 +71,15 @@ pub struct Controller {
 impl Controller {
     /// Opens the database, takes over unfinished work, and serves until `stop` is cancelled.
     pub async fn start(config: Config, stop: CancellationToken) -> Result<Controller> {
+        Controller::start_with(config, stop, None).await
+    }
+
+    /// As [`Controller::start`], with faults in its flows.
+    pub async fn start_with(
+        config: Config,
+        stop: CancellationToken,
+        faults: Option<Arc<dyn Faults>>,
+    ) -> Result<Controller> {
         let (listener, address) = listen(config.listen).await?;
         let home = Home::open(&config.state_dir)?;
         let db = Db::open(&config.database_url(), MIGRATIONS).await?;
@@ -82,6 +93,7 @@ impl Controller {
             caller,
             membership: config.membership(agents, home.id().to_owned())?,
             stop: stop.clone(),
+            faults,
         };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console).with(office.ways.clone());

@@ -100,8 +100,13 @@ async fn deleting_a_zone_leaves_nothing_wherever_the_controller_is_killed() {
         let done = killed_at(&mut site, path, Moment::After, (Method::DELETE, &zone, json!(null))).await;
         done.unwrap_or_else(|error| panic!("{path}: {error}"));
         let left = site.world().state();
-        let images = left.images.clone();
-        assert_eq!(left, State { images, known_as: left.known_as.clone(), ..State::default() }, "{path}");
+        let expected = State {
+            images: left.images.clone(),
+            stores: left.stores.clone(),
+            known_as: left.known_as.clone(),
+            ..State::default()
+        };
+        assert_eq!(left, expected, "{path}");
         for list in ["/zones", "/clusters", "/hosts", "/primary-storage", "/l2-networks", "/l3-networks"] {
             assert!(site.list(list).await.is_empty(), "{path}: {list}");
         }

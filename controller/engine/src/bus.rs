@@ -18,7 +18,7 @@ use crate::args;
 use crate::db::{Db, Tx};
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
-use crate::flow::{self, FlowView};
+use crate::flow::{self, FlowView, Guard};
 use crate::id::{Any, Id};
 use crate::node::ring::Member;
 use crate::queue::View;
@@ -44,6 +44,9 @@ pub(crate) struct Begin {
     pub resource: Id<Any>,
     pub title: String,
     pub body: Value,
+    /// Who must still have the flow that this one is a part of.
+    #[serde(default)]
+    pub parent: Option<Guard>,
 }
 
 /// What was not done because nobody was reached.

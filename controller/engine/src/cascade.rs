@@ -40,7 +40,7 @@ pub struct Edge {
 }
 
 /// How one kind of resource takes part. `act` changes the world outside, `record` the rows; both succeed
-/// when there is nothing left to do.
+/// when there is nothing left to do. Once `act` has begun there is no way back: what fails is tried again.
 #[async_trait]
 pub trait Kind: Send + Sync {
     /// `VmInstance`
@@ -51,7 +51,7 @@ pub trait Kind: Send + Sync {
         Ok(())
     }
 
-    /// Takes the marks away when it could not be done.
+    /// Takes the marks away when what depends on it could not be settled.
     async fn revert(&self, _tx: &mut Tx, _action: Action, _id: Id<Any>) -> Result<()> {
         Ok(())
     }
@@ -223,6 +223,7 @@ impl Flow for Delete {
             .record_undo("begin", Self::begin, Self::revert)
             .act("descendants", Self::descendants)
             .act("act", Self::act)
+            .onward()
             .record("record", Self::record)
     }
 }
@@ -239,10 +240,6 @@ async fn settle(cx: &Cx, round: usize, planned: Planned) -> Result<()> {
 impl Settle {
     async fn begin(&mut self, tx: &mut Tx) -> Result<()> {
         self.planned.begin(tx).await
-    }
-
-    async fn revert(&mut self, tx: &mut Tx) -> Result<()> {
-        self.planned.revert(tx).await
     }
 
     async fn act(&mut self, cx: &Cx) -> Result<()> {
@@ -268,8 +265,9 @@ impl Flow for Settle {
 
     fn steps() -> Steps<Self> {
         Steps::new()
-            .record_undo("begin", Self::begin, Self::revert)
+            .record("begin", Self::begin)
             .act("act", Self::act)
+            .onward()
             .record("record", Self::record)
     }
 }

@@ -20,6 +20,7 @@ use crate::db::Db;
 use crate::db::Heard;
 use crate::error::{Result, codes};
 use crate::event::{Event, Listeners};
+use crate::flow::fault::Faults;
 use crate::flow::{self, Agent, FlowType, Waiters};
 use crate::id::Id;
 use crate::module::Module;
@@ -61,6 +62,7 @@ struct Inner {
     metrics: Metrics,
     ends: Ends,
     gate: Gate,
+    faults: Option<Arc<dyn Faults>>,
     config: Box<dyn std::any::Any + Send + Sync>,
 }
 
@@ -74,6 +76,8 @@ pub struct Setup {
     pub membership: Membership,
     /// Cancelled when the process shall end.
     pub stop: CancellationToken,
+    /// What a test lets happen to flows.
+    pub faults: Option<Arc<dyn Faults>>,
 }
 
 /// A configuration of several values, each found again by its own type.
@@ -103,7 +107,7 @@ impl Engine {
     /// Wires the modules together, joins the other controllers, takes over what is left unfinished and
     /// starts the sweeps. `config` is what drivers find again by [`Engine::of`].
     pub async fn start<C: Send + Sync + 'static>(setup: Setup, config: C) -> Result<Engine> {
-        let Setup { db, modules, gate, caller, membership, stop } = setup;
+        let Setup { db, modules, gate, caller, membership, stop, faults } = setup;
         let values = Values::load(&mut db.read().await?).await?;
         let bus = Bus::of(&db).await?;
         let mut wired = Wired::default();
@@ -136,6 +140,7 @@ impl Engine {
             metrics,
             ends,
             gate,
+            faults,
             config: Box::new(config),
             db,
         }));
@@ -287,6 +292,15 @@ impl Engine {
         &self.0.values
     }
 
+    pub(crate) fn faults(&self) -> Option<&Arc<dyn Faults>> {
+        self.0.faults.as_ref()
+    }
+
+    /// The registry of flows.
+    pub fn flow_types(&self) -> impl Iterator<Item = &FlowType> {
+        self.0.flows.values()
+    }
+
     pub(crate) fn flow_type(&self, name: &str) -> Option<&FlowType> {
         self.0.flows.get(name)
     }
@@ -337,7 +351,7 @@ impl Engine {
 
     /// Runs a flow that no job waits for, to its end.
     pub async fn run<F: flow::Flow>(&self, flow: F) -> Result<Value> {
-        flow::run(self, flow, flow::Start { id: Id::random(), job: None }).await
+        flow::run(self, flow, flow::Start { id: Id::random(), job: None, parent: None }).await
     }
 }
 

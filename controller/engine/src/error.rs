@@ -93,6 +93,11 @@ impl ErrorCode {
         self.0.code == code.0
     }
 
+    /// Whether it, or something that caused it, is of this code.
+    pub fn is_rooted_in(&self, code: Code) -> bool {
+        self.is(code) || self.0.cause.as_ref().is_some_and(|cause| cause.is_rooted_in(code))
+    }
+
     #[must_use]
     pub fn caused_by(mut self, cause: ErrorCode) -> Self {
         self.0.cause = Some(cause);

@@ -144,6 +144,7 @@ impl World {
                 ..Membership::alone()
             },
             stop: CancellationToken::new(),
+            faults: None,
         };
         Engine::start(setup, ()).await.unwrap()
     }

@@ -107,7 +107,7 @@ impl Add {
     async fn discard(&mut self, cx: &Cx) -> Result<()> {
         try_join_all(self.storages.iter().map(async |storage| {
             let copy = store::copy_id(self.uuid, *storage);
-            cx.engine().run(Delete::new(COPY, copy.cast(), &self.name)).await?;
+            cx.sub(&copy.to_string(), Delete::new(COPY, copy.cast(), &self.name)).await?;
             delete_bits(cx, self.uuid, *storage).await
         }))
         .await

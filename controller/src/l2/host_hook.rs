@@ -56,8 +56,11 @@ pub(super) async fn everywhere(
     let outcomes = join_all(hosts.iter().map(|host| in_turn(cx, l2, host, wish))).await;
     let errors: Vec<ErrorCode> = outcomes.into_iter().filter_map(Result::err).collect();
     let Some(first) = errors.first() else { return Ok(()) };
-    if errors.iter().any(|error| error.is(codes::LOST)) {
-        return Err(codes::LOST.because("another controller owns this work"));
+    let says_nothing = |error: &&ErrorCode| {
+        [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is_rooted_in(*code))
+    };
+    if let Some(error) = errors.iter().find(says_nothing) {
+        return Err(error.clone());
     }
     let verb = if wish == Wish::Realized { "made on" } else { "taken off" };
     let reasons: Vec<_> = errors.iter().map(ErrorCode::details).collect();

@@ -15,7 +15,7 @@ use super::service::NETWORK_SERVICES;
 use super::{Address, L3Network, Lease, allocate, release};
 use crate::host::Host;
 use crate::host::simulated::{Fleet, uuid};
-use crate::testing::Refused;
+use crate::testing::{Refused, until};
 
 /// What a VM's start does for its networks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -424,7 +424,7 @@ async fn what_guests_are_told_changes_at_once_or_not_at_all() {
     assert_eq!(net.fleet.cloud.list("/flows?q=state=parked").await.len(), 1, "the undo failed too");
     net.fleet.world(1).obeys();
     let settled = || async { net.fleet.cloud.list("/flows?q=state=parked").await.is_empty() };
-    crate::testing::until("the undo that failed too has succeeded", settled).await;
+    until("the undo that failed too has succeeded", settled).await;
     assert_eq!((told(0).0, told(1).0), (dns(&["9.9.9.9", "1.1.1.1"]), dns(&["9.9.9.9", "1.1.1.1"])));
     net.fleet.cloud.delete(&net.path("/dns/9.9.9.9")).await.unwrap();
     let domain = json!({ "dnsDomain": "new.local" });
@@ -506,6 +506,8 @@ async fn a_deleted_zone_leaves_nothing_of_its_networks() {
     assert_eq!(net.shown().await["name"], "net");
 
     net.fleet.world(1).obeys();
+    let settled = async || net.fleet.cloud.list("/flows?q=state?=running,parked").await.is_empty();
+    until("what had begun to go has gone", settled).await;
     net.fleet.cloud.delete(&format!("/zones/{}", net.fleet.zone)).await.unwrap();
     for host in 0..2 {
         assert!(net.fleet.world(host).namespaces().is_empty());

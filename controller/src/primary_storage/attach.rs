@@ -43,11 +43,7 @@ impl Attach {
     }
 
     async fn join(&mut self, cx: &Cx) -> Result<()> {
-        let mut tx = cx.read().await?;
-        let storage: PrimaryStorageInventory = find(&mut tx, self.storage).await?;
-        let hosts = store::connected_hosts(&mut tx, self.cluster).await?;
-        drop(tx);
-        try_join_all(hosts.iter().map(|host| host_hook::join(cx, host, &storage))).await.map(|_| ())
+        join_all(cx, self.storage, self.cluster).await
     }
 
     async fn leave(&mut self, cx: &Cx) -> Result<()> {
@@ -85,6 +81,14 @@ impl Attach {
     }
 }
 
+async fn join_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
+    let mut tx = cx.read().await?;
+    let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
+    let hosts = store::connected_hosts(&mut tx, cluster).await?;
+    drop(tx);
+    try_join_all(hosts.iter().map(|host| host_hook::join(cx, host, &storage))).await.map(|_| ())
+}
+
 async fn leave_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
     let mut tx = cx.read().await?;
     let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
@@ -114,6 +118,10 @@ impl Detach {
         leave_all(cx, self.storage, self.cluster).await
     }
 
+    async fn join(&mut self, cx: &Cx) -> Result<()> {
+        join_all(cx, self.storage, self.cluster).await
+    }
+
     async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
         self.check(tx).await?;
         store::detach(tx, self.storage, self.cluster).await
@@ -134,7 +142,7 @@ impl Flow for Detach {
     fn steps() -> Steps<Self> {
         Steps::new()
             .record("check", Self::check)
-            .act("leave", Self::leave)
+            .act_undo("leave", Self::leave, Self::join)
             .limit(HOST_LIMIT)
             .record("forget", Self::forget)
     }

@@ -59,6 +59,9 @@ pub trait Driver: Sync {
     /// Takes away what the storage itself keeps on a host; volumes are gone by then.
     async fn leave(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()>;
 
+    /// Where an image lies in the storage's cache.
+    fn cached_path(&self, storage: &PrimaryStorageInventory, image: &Wanted) -> String;
+
     /// Brings an image into the storage's cache.
     async fn cache(
         &self,

@@ -32,15 +32,12 @@ impl HostHook for Storages {
 pub(super) async fn join(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
     let space: Space = storage.driver()?.join(cx, host, storage).await?;
     let (storage, host) = (storage.uuid, host.uuid);
-    cx.engine()
-        .db()
-        .write(move |tx| Box::pin(async move { store::joined(tx, storage, host, space).await }))
-        .await
+    cx.write(move |tx| Box::pin(async move { store::joined(tx, storage, host, space).await })).await
 }
 
 /// Takes away what the storage keeps on the host, and its capacity there.
 pub(super) async fn leave(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
     storage.driver()?.leave(cx, host, storage).await?;
     let (storage, host) = (storage.uuid, host.uuid);
-    cx.engine().db().write(move |tx| Box::pin(async move { store::left(tx, storage, host).await })).await
+    cx.write(move |tx| Box::pin(async move { store::left(tx, storage, host).await })).await
 }

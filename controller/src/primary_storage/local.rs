@@ -52,6 +52,10 @@ impl Driver for LocalStorage {
         cx.call(&agent(cx.engine(), host), &delete).await.map(|_| ())
     }
 
+    fn cached_path(&self, storage: &PrimaryStorageInventory, image: &Wanted) -> String {
+        format!("{}/template/{}/{}", cache_dir(storage), image.image, image.image)
+    }
+
     async fn cache(
         &self,
         cx: &Cx,
@@ -59,7 +63,7 @@ impl Driver for LocalStorage {
         storage: &PrimaryStorageInventory,
         image: &Wanted,
     ) -> Result<Placed> {
-        let path = format!("{}/template/{}/{}", cache_dir(storage), image.image, image.image);
+        let path = self.cached_path(storage, image);
         let download = call::Download {
             uuid: storage.uuid.to_string(),
             storage_path: storage.url.clone(),

@@ -5,6 +5,7 @@
 
 mod api;
 mod attach;
+mod cache;
 mod cascade;
 pub mod driver;
 pub mod host_hook;
@@ -24,7 +25,8 @@ use serde_json::{Map, Value};
 use crate::host::HostInventory;
 use crate::zone::Zone;
 
-pub use store::{Candidate, candidates, hosts_of, remember_cached};
+pub use cache::cached;
+pub use store::{Candidate, candidates, hosts_of, is_cached, remember_cached};
 
 /// Deletes a file that lies in a storage of the host and belongs to nobody. The host's agent refuses one
 /// that is in use.
@@ -99,6 +101,7 @@ pub fn module() -> Module {
         .api::<api::DeletePrimaryStorage>()
         .flow::<attach::Attach>()
         .flow::<attach::Detach>()
+        .flow::<cache::Cache>()
         .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
         .settings(SETTINGS)
 }

@@ -40,6 +40,8 @@ const VOLUMES: &str = "SELECT count(*) FROM volume v JOIN host h ON h.uuid = v.h
      WHERE v.primary_storage_uuid = $1 AND h.cluster_uuid = $2";
 const CACHED: &str = "INSERT INTO image_cache (image_uuid, primary_storage_uuid, host_uuid, install_path, size) \
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+const IS_CACHED: &str = "SELECT count(*) FROM image_cache \
+     WHERE image_uuid = $1 AND primary_storage_uuid = $2 AND host_uuid = $3";
 /// What each usable storage of a host has left; a cached image need not be fetched again.
 const CANDIDATES: &str = "SELECT p.uuid AS storage, h.total_capacity - coalesce(u.size, 0) - $2 AS available, \
      EXISTS (SELECT 1 FROM image_cache i WHERE i.primary_storage_uuid = p.uuid \
@@ -62,6 +64,16 @@ pub struct Candidate {
 pub async fn candidates(tx: &mut Tx, host: Id<Host>, image: &str) -> Result<Vec<Candidate>> {
     let reserved = tx.engine().setting(&RESERVED);
     tx.all(CANDIDATES, args![host, reserved, image]).await
+}
+
+/// Whether the image is in the storage's cache on `host`.
+pub async fn is_cached(
+    tx: &mut Tx,
+    image: &str,
+    storage: Id<PrimaryStorage>,
+    host: Id<Host>,
+) -> Result<bool> {
+    Ok(tx.number(IS_CACHED, args![image, storage, host]).await? > 0)
 }
 
 /// The image is in the storage's cache on `host` from now on.

@@ -46,6 +46,9 @@ pub(super) struct Made {
     host: Option<Id<Host>>,
     storage: Option<Id<PrimaryStorage>>,
     root: NewVolume,
+    /// The image was in the storage's cache already.
+    #[serde(default)]
+    known: bool,
     cached: Placed,
     disk: Placed,
 }
@@ -74,6 +77,7 @@ impl Create {
         };
         volume::claim_root(tx, claim).await?;
         store::set_root(tx, self.uuid, root).await?;
+        self.made.known = primary_storage::is_cached(tx, &self.wanted.image, storage.uuid, host.uuid).await?;
         self.made.host = Some(host.uuid);
         self.made.storage = Some(storage.uuid);
         Ok(())
@@ -110,7 +114,8 @@ impl Create {
 
     async fn image(&mut self, cx: &Cx) -> Result<()> {
         let (host, storage) = self.place(cx).await?;
-        self.made.cached = storage.driver()?.cache(cx, &host, &storage, &self.wanted).await?;
+        self.made.cached =
+            primary_storage::cached(cx, &host, &storage, &self.wanted, self.made.known).await?;
         Ok(())
     }
 
@@ -133,7 +138,10 @@ impl Create {
     }
 
     async fn network(&mut self, cx: &Cx) -> Result<()> {
-        boot::serve(cx, &self.host(cx).await?, self.uuid).await
+        match self.start {
+            true => boot::serve(cx, &self.host(cx).await?, self.uuid).await,
+            false => Ok(()),
+        }
     }
 
     async fn unserve(&mut self, cx: &Cx) -> Result<()> {

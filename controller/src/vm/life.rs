@@ -85,7 +85,8 @@ impl Flow for Start {
     }
 }
 
-/// Stops a VM. When that fails it is as it was: the agent says whether it runs.
+/// Stops a VM. Nobody can say that a guest which was asked to shut down still runs: what fails is tried
+/// again.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stop {
     pub uuid: Id<VmInstance>,
@@ -98,10 +99,6 @@ impl Stop {
         let vm: VmInstanceInventory = find(tx, self.uuid).await?;
         store::on_usable_host(tx, &vm).await?;
         store::change_state(tx, &vm, &["Running", "Paused", "Unknown"], "Stopping").await
-    }
-
-    async fn back(&mut self, tx: &mut Tx) -> Result<()> {
-        store::back(tx, self.uuid).await
     }
 
     async fn stop(&mut self, cx: &Cx) -> Result<()> {
@@ -133,8 +130,9 @@ impl Flow for Stop {
 
     fn steps() -> Steps<Self> {
         Steps::new()
-            .record_undo("stopping", Self::stopping, Self::back)
+            .record("stopping", Self::stopping)
             .act("stop", Self::stop)
+            .onward()
             .record("stopped", Self::stopped)
     }
 
@@ -192,6 +190,17 @@ impl Turn {
         }
     }
 
+    /// The opposite, also when the first has not happened: what comes late is refused after it. A guest that
+    /// was to be rebooted runs.
+    async fn turn_back(&mut self, cx: &Cx) -> Result<()> {
+        let (host, vm) = (host_of(cx, self.uuid).await?, self.uuid.to_string());
+        let hypervisor = host.hypervisor()?;
+        match self.how {
+            How::Reboot | How::Pause => hypervisor.resume_vm(cx, &host, &vm).await,
+            How::Resume => hypervisor.pause_vm(cx, &host, &vm).await,
+        }
+    }
+
     async fn done(&mut self, tx: &mut Tx) -> Result<()> {
         let (.., after) = self.how.states();
         store::set_state(tx, self.uuid, after).await
@@ -212,7 +221,7 @@ impl Flow for Turn {
     fn steps() -> Steps<Self> {
         Steps::new()
             .record_undo("begin", Self::begin, Self::back)
-            .act("act", Self::act)
+            .act_undo("act", Self::act, Self::turn_back)
             .record("done", Self::done)
     }
 

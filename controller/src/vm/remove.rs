@@ -31,10 +31,6 @@ impl Destroy {
         store::change_state(tx, &vm, DESTROYABLE, "Destroying").await
     }
 
-    async fn back(&mut self, tx: &mut Tx) -> Result<()> {
-        store::back(tx, self.uuid).await
-    }
-
     async fn destroy(&mut self, cx: &Cx) -> Result<()> {
         take_off(cx, self.uuid).await
     }
@@ -59,8 +55,9 @@ impl Flow for Destroy {
 
     fn steps() -> Steps<Self> {
         Steps::new()
-            .record_undo("destroying", Self::destroying, Self::back)
+            .record("destroying", Self::destroying)
             .act("destroy", Self::destroy)
+            .onward()
             .record("destroyed", Self::destroyed)
     }
 

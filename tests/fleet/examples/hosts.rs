@@ -23,7 +23,10 @@ async fn main() -> io::Result<()> {
     let [kvm, vrouter, storage] = [first.kvm, first.vrouter, first.storage].map(|at| at.port());
     let mut hosts = vec![first];
     for host in 2..=number {
-        hosts.push(Host::start_at(Place { address: address(host), kvm, vrouter, storage }, SIZE).await?);
+        hosts.push(
+            Host::start_at(Place { address: address(host), kvm, vrouter, storage, journals: None }, SIZE)
+                .await?,
+        );
     }
     let addresses: Vec<_> = hosts.iter().map(|host| format!("\"{}\"", host.kvm.ip())).collect();
     let addresses = addresses.join(",");

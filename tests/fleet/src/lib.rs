@@ -12,6 +12,7 @@ mod vrouter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub struct State {
     /// Taps that nothing made.
     pub taps: BTreeSet<String>,
     pub images: BTreeSet<String>,
+    /// The backup storages that are open.
+    pub stores: BTreeSet<String>,
 }
 
 /// When a trap springs.
@@ -79,11 +82,13 @@ pub struct Place {
     pub kvm: u16,
     pub vrouter: u16,
     pub storage: u16,
+    /// Below it the agents keep their journals; by default where temporary files are.
+    pub journals: Option<&'static Path>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Place { address: Ipv4Addr::LOCALHOST.into(), kvm: 0, vrouter: 0, storage: 0 }
+        Place { address: Ipv4Addr::LOCALHOST.into(), kvm: 0, vrouter: 0, storage: 0, journals: None }
     }
 }
 
@@ -154,6 +159,11 @@ impl World {
     /// Changes what is there behind everybody's back.
     pub fn meddle(&self, change: impl FnOnce(&mut State)) {
         change(&mut lock(&self.state));
+    }
+
+    /// The paths of all commands that were carried out, in order.
+    pub fn carried_out(&self) -> Vec<String> {
+        lock(&self.effects).iter().map(|effect| effect.path.clone()).collect()
     }
 
     fn spring(&self, path: &str, moment: Moment) {
@@ -227,26 +237,29 @@ impl Host {
     async fn made(live: Option<Live>, place: Place, world: World) -> std::io::Result<Host> {
         let world = Arc::new(world);
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
-        let at = |port| SocketAddr::new(place.address, port);
-        let kvm = serve(&live, at(place.kvm), kvm::routes(&world), &stop, &mut dirs).await?;
-        let vrouter = serve(&live, at(place.vrouter), vrouter::routes(&world), &stop, &mut dirs).await?;
-        let storage = serve(&live, at(place.storage), storage::routes(&world), &stop, &mut dirs).await?;
+        let mut at = |port| -> std::io::Result<_> {
+            let dir = place.journals.map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
+            let path = dir.path().to_owned();
+            dirs.push(dir);
+            Ok((SocketAddr::new(place.address, port), path))
+        };
+        let kvm = serve(&live, at(place.kvm)?, kvm::routes(&world), &stop).await?;
+        let vrouter = serve(&live, at(place.vrouter)?, vrouter::routes(&world), &stop).await?;
+        let storage = serve(&live, at(place.storage)?, storage::routes(&world), &stop).await?;
         Ok(Host { world, kvm, vrouter, storage, stop: stop.drop_guard(), _dirs: dirs })
     }
 }
 
 async fn serve(
     live: &Option<Live>,
-    at: SocketAddr,
+    (at, state_dir): (SocketAddr, PathBuf),
     routes: Routes<World>,
     stop: &CancellationToken,
-    dirs: &mut Vec<TempDir>,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(at).await?;
-    let (address, dir) = (listener.local_addr()?, tempfile::tempdir()?);
-    let agent = Agent { name: "simulated", state_dir: dir.path().to_owned(), again: false };
+    let address = listener.local_addr()?;
+    let agent = Agent { name: "simulated", state_dir, again: false };
     let (live, machine, stop) = (live.clone(), Machine::here()?, stop.clone());
     tokio::spawn(async move { agent.serve_on(listener, live, machine, routes, stop).await });
-    dirs.push(dir);
     Ok(address)
 }

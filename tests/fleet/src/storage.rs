@@ -32,7 +32,8 @@ fn capacity() -> call::Capacity {
     call::Capacity { total_capacity: Some(1 << 40), available_capacity: Some(1 << 40) }
 }
 
-async fn connect(_: Cx<World>, _: call::Connect) -> Result<call::Capacity, Fault> {
+async fn connect(cx: Cx<World>, command: call::Connect) -> Result<call::Capacity, Fault> {
+    lock(&cx.state).stores.insert(command.uuid);
     Ok(capacity())
 }
 
@@ -40,8 +41,12 @@ async fn echo(_: Cx<World>, _: call::Echo) -> Result<Done, Fault> {
     Ok(Done {})
 }
 
-async fn disconnect(_: Cx<World>, _: call::Disconnect) -> Result<Done, Fault> {
-    Ok(Done {})
+async fn disconnect(cx: Cx<World>, command: call::Disconnect) -> Result<Done, Fault> {
+    obey::<call::Disconnect>(&cx, |state| {
+        state.stores.remove(&command.uuid);
+        Ok(Done {})
+    })
+    .await
 }
 
 async fn ping(_: Cx<World>, command: call::Ping) -> Result<call::Pong, Fault> {

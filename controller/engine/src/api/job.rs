@@ -137,7 +137,7 @@ impl Job {
     /// Does it by a flow, which answers when it ends.
     pub async fn flow<F: Flow>(self, flow: F) -> Result<Settled> {
         let id = Id::derived(&[&self.id.to_string(), "flow"]);
-        let ended = flow::run(&self.engine, flow, Start { id, job: Some(self.id) }).await;
+        let ended = flow::run(&self.engine, flow, Start { id, job: Some(self.id), parent: None }).await;
         if self.hooked {
             announce(&self.engine, self.id);
         }
@@ -214,17 +214,14 @@ pub(crate) async fn follow(tx: &mut Tx, job: Id<Any>, flow: Id<flow::FlowView>) 
     }
 }
 
-/// Ends the job that `flow` does.
+/// Ends the job that `flow` does, unless it was told of a failure when the flow was parked.
 pub(crate) async fn succeed_of(
     tx: &mut Tx,
     job: Id<Any>,
     flow: Id<flow::FlowView>,
     answer: &Value,
 ) -> Result<()> {
-    match settle(tx, SETTLE_OF, args![job, flow], true, answer).await? {
-        true => Ok(()),
-        false => Err(codes::LOST.because(format!("job {job} is settled already"))),
-    }
+    settle(tx, SETTLE_OF, args![job, flow], true, answer).await.map(|_| ())
 }
 
 /// Ends the job that `flow` does with `error`, unless it has ended.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::time::Instant;
 use wire::caller::CallError;
@@ -90,7 +91,24 @@ impl Cx {
     /// Runs `flow` to its end as a part of this step; the same `label` is the same sub-flow.
     pub async fn sub<F: Flow>(&self, label: &str, flow: F) -> Result<Value> {
         let id = Id::derived(&[&self.flow.to_string(), self.step, self.direction, &self.attempt(), label]);
-        Box::pin(run(&self.engine, flow, Start { id, job: None })).await
+        let start = Start { id, job: None, parent: Some(self.guard()) };
+        Box::pin(run(&self.engine, flow, start)).await
+    }
+
+    /// Writes down what an act brings with it, as long as the flow is this controller's.
+    pub async fn write<T, W>(&self, unit: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let guard = self.guard();
+        let proven = self.engine.db().write(move |tx| {
+            Box::pin(async move {
+                guard.prove(tx).await?;
+                unit(tx).await
+            })
+        });
+        proven.await
     }
 
     /// Waits until no other flow works on `resource`, and keeps others from it. Held longer than the step

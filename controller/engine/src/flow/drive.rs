@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 
 use tokio::sync::Notify;
 
+use super::fault::{Hook, Hooked, Phase, Place, Then};
 use super::log::Log;
 use super::store::{self, FORWARD, FlowRow, Guard, UNDO};
-use super::{Alive, Cx, Flow, FlowView, LOOK_AGAIN, Step, Steps, Work, wish};
+use super::{Act, Alive, Cx, Flow, FlowView, LOOK_AGAIN, Step, Steps, Work, wish};
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
@@ -34,6 +35,8 @@ struct Driver<F: Flow> {
     wishes: Arc<Notify>,
     /// Given up when the flow is parked: who comes then is refused with the reason, rather than kept waiting.
     turn: Option<Turn>,
+    /// A ghost is asked no more ([`super::fault`]).
+    is_ghost: bool,
 }
 
 /// What a move left behind.
@@ -46,19 +49,34 @@ pub(super) async fn drive<F: Flow>(engine: Engine, era: Arc<Era>, row: FlowRow, 
     let id = row.uuid;
     let alive = engine.waiters().alive(id);
     let ended = match understood::<F>(&row) {
-        Ok(flow) => Driver::new(engine.clone(), era, row, flow, turn, &alive).run().await,
+        Ok(flow) => Driver::new(engine.clone(), Arc::clone(&era), row, flow, turn, &alive).run().await,
         Err(error) => Err(error),
     };
     drop(alive);
     match ended {
         Ok(()) => {}
-        Err(error) if error.is(codes::LOST) => tracing::warn!(flow = %id, "another controller owns it"),
+        Err(error) if error.is_rooted_in(codes::LOST) => {
+            tracing::warn!(flow = %id, "another controller owns it");
+            // Or another part of the same step has just taken a new epoch for it.
+            if era.holds() && is_ours(&engine, id, &era).await {
+                engine.waiters().stalled(id);
+            }
+        }
         Err(error) => {
             tracing::error!(flow = %id, %error, "the flow stands still until it is adopted again");
             engine.waiters().stalled(id);
+            if engine.faults().is_some() {
+                engine.recover();
+            }
         }
     }
     engine.waiters().tell(id);
+}
+
+/// Whether the flow is this era's, as far as the database can be asked.
+async fn is_ours(engine: &Engine, flow: Id<FlowView>, era: &Era) -> bool {
+    let claim = async { store::claim_of(&mut engine.db().read().await?, flow, era.id).await };
+    claim.await.is_ok_and(|claim| claim.is_some())
 }
 
 /// Reads the flow back; one that a newer controller has begun is left to it.
@@ -83,10 +101,12 @@ impl<F: Flow> Driver<F> {
             steps: Arc::new(F::steps()),
             wishes: Arc::clone(&alive.wishes),
             turn: Some(turn),
+            is_ghost: false,
         }
     }
 
     async fn run(mut self) -> Result<()> {
+        self.pass(Phase::Saved)?;
         loop {
             let moved = match self.row.direction == FORWARD {
                 true => self.forward().await?,
@@ -107,15 +127,44 @@ impl<F: Flow> Driver<F> {
         Some((index, self.steps.list.get(index)?))
     }
 
+    /// Who may let something happen to the flow as it stands now.
+    fn hook(&self) -> Hook {
+        let Some(faults) = self.engine.faults().filter(|_| !self.is_ghost) else { return Hook::default() };
+        let (engine, era, mut row) = (self.engine.clone(), Arc::clone(&self.era), self.row.clone());
+        row.body = serde_json::to_string(&self.flow).unwrap_or_default();
+        row.epoch = self.epoch.load(Ordering::SeqCst);
+        Hook::of(Hooked {
+            faults: Arc::clone(faults),
+            engine: engine.clone(),
+            era: Arc::clone(&era),
+            flow: row.uuid,
+            name: F::NAME,
+            title: row.title.clone(),
+            ghost: Box::new(move || Box::pin(haunt::<F>(engine.clone(), Arc::clone(&era), row.clone()))),
+        })
+    }
+
+    /// Where the flow stands.
+    fn pass(&self, phase: Phase) -> Result<()> {
+        let place = place(&self.steps, self.row.step, self.row.direction == UNDO);
+        self.hook().at(place, phase).map(|_| ())
+    }
+
     async fn forward(&mut self) -> Result<Moved> {
-        let next = match self.run_act().await {
-            Ok(next) => next,
-            Err(error) => return self.turn(error).await,
+        let moved = match self.run_act().await {
+            Ok(next) => self.advance(next).await,
+            Err(error) => Err(error),
         };
-        match self.advance(next).await {
+        match moved {
             Ok(moved) => Ok(moved),
+            Err(error) if self.is_onward() => self.park(error).await,
             Err(error) => self.turn(error).await,
         }
+    }
+
+    /// Whether there is no way back.
+    fn is_onward(&self) -> bool {
+        self.step().is_some_and(|(index, _)| index >= self.steps.onward)
     }
 
     /// Runs the act at hand, if the step at hand is one; tells the step to advance from.
@@ -126,12 +175,13 @@ impl<F: Flow> Driver<F> {
             return Ok(index);
         };
         let cx = self.cx(name, FORWARD, *limit);
-        let began = Stamp::now();
+        let (hook, place, began) = (self.hook(), place(&steps, self.row.step, false), Stamp::now());
         let cancelled = cancelled(self.engine.clone(), self.row.uuid, Arc::clone(&self.wishes));
+        let may_turn = !self.is_onward();
         let outcome = tokio::select! {
             biased;
-            outcome = guarded(run(&mut self.flow, &cx)) => outcome,
-            error = cancelled => Err(error),
+            outcome = guarded(Box::pin(act(&hook, place, run, &mut self.flow, &cx))) => outcome,
+            error = cancelled, if may_turn => Err(error),
         };
         self.log.step(index, FORWARD, began, outcome.as_ref().err());
         outcome.map(|()| index + 1)
@@ -139,26 +189,29 @@ impl<F: Flow> Driver<F> {
 
     /// Runs the record steps from `from` on and saves where the flow stands then, in one transaction.
     async fn advance(&mut self, from: usize) -> Result<Moved> {
-        let (guard, row, steps) = (self.guard(), self.row.clone(), Arc::clone(&self.steps));
-        let (flow, log) = (self.copy()?, self.log.written());
-        let (at, flow) = self
-            .engine
-            .db()
-            .write(move |tx| Box::pin(record_on(tx, guard, row, steps, flow, log, from)))
-            .await?;
+        let stand = self.stand(from)?;
+        let (at, flow) = self.engine.db().write(move |tx| Box::pin(record_on(tx, stand))).await?;
         self.flow = flow;
         self.arrive(at)
     }
 
-    fn copy(&self) -> Result<F> {
-        Ok(serde_json::from_value(serde_json::to_value(&self.flow)?)?)
+    fn stand(&self, at: usize) -> Result<Stand<F>> {
+        Ok(Stand {
+            guard: self.guard(),
+            row: self.row.clone(),
+            steps: Arc::clone(&self.steps),
+            flow: serde_json::from_value(serde_json::to_value(&self.flow)?)?,
+            log: self.log.written(),
+            hook: self.hook(),
+            at,
+        })
     }
 
     fn arrive(&mut self, at: Option<usize>) -> Result<Moved> {
-        let Some(at) = at else { return Ok(Moved::Ended) };
-        self.row.step = i64::try_from(at).unwrap_or(i64::MAX);
+        self.row.step = position(at.unwrap_or(self.steps.list.len()));
+        self.pass(Phase::Saved)?;
         self.row.attempts = 0;
-        Ok(Moved::On)
+        Ok(if at.is_some() { Moved::On } else { Moved::Ended })
     }
 
     /// Turns back under a new epoch: the step that failed is undone first, for it may have half happened.
@@ -168,12 +221,14 @@ impl<F: Flow> Driver<F> {
         }
         let step = self.step().map_or("end", |(_, step)| step.name);
         tracing::warn!(flow = %self.row.uuid, title = self.row.title, step, %error, "turns back");
+        self.pass(Phase::Turning)?;
         let (guard, told) = (self.guard(), error.clone());
         let epoch =
             self.engine.db().write(move |tx| Box::pin(async move { guard.turn(tx, &told).await })).await?;
         self.epoch.store(epoch, Ordering::SeqCst);
         self.row.direction = UNDO.to_owned();
         self.row.error = Some(serde_json::to_string(&error)?);
+        self.pass(Phase::Saved)?;
         Ok(Moved::On)
     }
 
@@ -196,33 +251,30 @@ impl<F: Flow> Driver<F> {
             return Ok(());
         };
         let cx = self.cx(name, UNDO, *limit);
-        let began = Stamp::now();
-        let outcome = guarded(undo(&mut self.flow, &cx)).await;
+        let (hook, place, began) = (self.hook(), place(&steps, self.row.step, true), Stamp::now());
+        let outcome = guarded(Box::pin(act(&hook, place, undo, &mut self.flow, &cx))).await;
         self.log.step(index, UNDO, began, outcome.as_ref().err());
         outcome
     }
 
     async fn retreat(&mut self, from: usize) -> Result<Moved> {
-        let (guard, row, steps) = (self.guard(), self.row.clone(), Arc::clone(&self.steps));
-        let (flow, log) = (self.copy()?, self.log.written());
-        let (at, flow) = self
-            .engine
-            .db()
-            .write(move |tx| Box::pin(record_back(tx, guard, row, steps, flow, log, from)))
-            .await?;
+        let stand = self.stand(from)?;
+        let (at, flow) = self.engine.db().write(move |tx| Box::pin(record_back(tx, stand))).await?;
         self.flow = flow;
         self.arrive(at)
     }
 
-    /// An undo failed: visible with its reason, tried again after a while.
+    /// An undo failed, or what has no way back: visible with its reason, tried again after a while.
     async fn park(&mut self, error: ErrorCode) -> Result<Moved> {
         if stands_still(&error) {
             return Err(error);
         }
         let step = self.step().map_or("end", |(_, step)| step.name);
-        tracing::error!(flow = %self.row.uuid, title = self.row.title, step, %error, "parked: an undo failed");
+        let direction = self.row.direction.as_str();
+        tracing::error!(flow = %self.row.uuid, title = self.row.title, step, direction, %error, "parked");
         let first: Option<ErrorCode> = serde_json::from_str(self.row.error.as_deref().unwrap_or("null"))?;
         let told = match first {
+            _ if direction == FORWARD => delayed(step, error),
             Some(first) => parked(&first, step, &error),
             None => error,
         };
@@ -239,6 +291,7 @@ impl<F: Flow> Driver<F> {
         written.await?;
         self.turn = None;
         self.row.attempts += 1;
+        self.pass(Phase::Parked)?;
         self.rest(pause(self.row.attempts)).await
     }
 
@@ -285,7 +338,7 @@ impl<F: Flow> Driver<F> {
 
 /// Errors that say nothing of the step: the flow goes on where its row says, once it is adopted again.
 fn stands_still(error: &ErrorCode) -> bool {
-    [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is(*code))
+    [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is_rooted_in(*code))
 }
 
 /// Ends when an operator has cancelled the flow.
@@ -315,6 +368,11 @@ fn parked(first: &ErrorCode, step: &str, undo: &ErrorCode) -> ErrorCode {
     codes::OPERATION.because(details).caused_by(undo.clone())
 }
 
+fn delayed(step: &str, error: ErrorCode) -> ErrorCode {
+    let details = format!("{}; step \"{step}\" is tried again until it is done", error.details());
+    codes::OPERATION.because(details).caused_by(error)
+}
+
 fn pause(attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(6);
     Duration::from_secs(1 << doublings).min(LONGEST_PAUSE)
@@ -328,25 +386,74 @@ async fn guarded(step: BoxFuture<'_, Result<()>>) -> Result<()> {
     }
 }
 
-type Stand<F> = (Option<usize>, F);
+/// An act or its undo, with what may happen before and after it.
+async fn act<F: Flow>(hook: &Hook, place: Place, work: &Act<F>, flow: &mut F, cx: &Cx) -> Result<()> {
+    let then = hook.at(place, Phase::Before)?;
+    work(flow, cx).await?;
+    if then == Then::Twice {
+        work(flow, cx).await?;
+    }
+    hook.at(place, Phase::After).map(|_| ())
+}
 
-async fn record_on<F: Flow>(
-    tx: &mut Tx,
+fn place<F: Flow>(steps: &Steps<F>, index: i64, back: bool) -> Place {
+    let index = usize::try_from(index).unwrap_or(0);
+    let step = steps.list.get(index);
+    Place {
+        step: step.map_or("end", |step| step.name),
+        back,
+        record: step.is_none_or(|step| matches!(step.work, Work::Record { .. })),
+        last: index + 1 == steps.list.len(),
+    }
+}
+
+fn position(at: usize) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+/// Goes on with a flow as a controller would that was stopped and does not know that it is another's.
+async fn haunt<F: Flow>(engine: Engine, era: Arc<Era>, row: FlowRow) -> Result<()> {
+    let ghost = Driver {
+        engine,
+        era,
+        epoch: Arc::new(AtomicI64::new(row.epoch)),
+        log: Log::read(&row.log),
+        flow: understood::<F>(&row)?,
+        row,
+        steps: Arc::new(F::steps()),
+        wishes: Arc::default(),
+        turn: None,
+        is_ghost: true,
+    };
+    ghost.run().await
+}
+
+/// What a transaction of record steps begins with.
+struct Stand<F: Flow> {
     guard: Guard,
     row: FlowRow,
     steps: Arc<Steps<F>>,
-    mut flow: F,
+    flow: F,
     log: String,
-    from: usize,
-) -> Result<Stand<F>> {
-    let mut at = from;
+    hook: Hook,
+    at: usize,
+}
+
+/// Where it ended, unless the flow has ended.
+type Stands<F> = (Option<usize>, F);
+
+async fn record_on<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>> {
+    let Stand { guard, row, steps, mut flow, log, hook, mut at } = stand;
     while let Some(Step { work: Work::Record { run, .. }, .. }) = steps.list.get(at) {
+        let place = place(&steps, position(at), false);
+        hook.at(place, Phase::Before)?;
         run(&mut flow, tx).await?;
+        hook.at(place, Phase::After)?;
         at += 1;
     }
     let body = serde_json::to_string(&flow)?;
     if at < steps.list.len() {
-        guard.save(tx, i64::try_from(at).unwrap_or(i64::MAX), (body, log)).await?;
+        guard.save(tx, position(at), (body, log)).await?;
         return Ok((Some(at), flow));
     }
     let answer = flow.answer(tx).await?;
@@ -359,27 +466,21 @@ async fn record_on<F: Flow>(
 
 /// Undoes the record steps below `from`, down to the next act, in one transaction. A record step that
 /// failed was rolled back, there is nothing of it to undo.
-async fn record_back<F: Flow>(
-    tx: &mut Tx,
-    guard: Guard,
-    row: FlowRow,
-    steps: Arc<Steps<F>>,
-    mut flow: F,
-    log: String,
-    from: usize,
-) -> Result<Stand<F>> {
-    let mut at = from;
+async fn record_back<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>> {
+    let Stand { guard, row, steps, mut flow, log, hook, mut at } = stand;
     while at > 0 {
         at -= 1;
         match &steps.list[at].work {
-            Work::Record { undo, .. } => {
-                if let Some(undo) = undo {
-                    undo(&mut flow, tx).await?;
-                }
+            Work::Record { undo: Some(undo), .. } => {
+                let place = place(&steps, position(at), true);
+                hook.at(place, Phase::Before)?;
+                undo(&mut flow, tx).await?;
+                hook.at(place, Phase::After)?;
             }
+            Work::Record { undo: None, .. } => {}
             Work::Act { .. } => {
                 let body = serde_json::to_string(&flow)?;
-                guard.save(tx, i64::try_from(at).unwrap_or(i64::MAX), (body, log)).await?;
+                guard.save(tx, position(at), (body, log)).await?;
                 return Ok((Some(at), flow));
             }
         }

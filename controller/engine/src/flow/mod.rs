@@ -16,12 +16,16 @@
 //!   parked (visible, with its reason) ──▶ abandoned, by an operator: what is left behind is named
 //! ```
 //!
+//! What cannot be taken back has no way back: from an [onward](Steps::onward) act on, a flow that fails is
+//! parked as it stands and goes on forward. Whoever called is told of the failure at once.
+//!
 //! Invariants: a step is in the row before its first command leaves; every write of a flow is conditional
 //! on (owner, epoch); the act that failed is undone too; at most one live flow owns a resource; a flow
 //! that fails its guard forgets itself, for another controller goes on with it.
 
 mod cx;
 mod drive;
+pub mod fault;
 mod log;
 pub(crate) mod store;
 mod waiters;
@@ -39,6 +43,7 @@ use serde_json::Value;
 
 pub(crate) use cx::explain;
 pub use cx::{Agent, Cx, Held};
+pub(crate) use store::Guard;
 use store::{Begun, Claim, FlowRow};
 pub use store::{FlowView, OwnedBy};
 pub(crate) use waiters::{Alive, Waiters};
@@ -88,6 +93,8 @@ pub(crate) type Act<F> = Box<dyn for<'a> Fn(&'a mut F, &'a Cx) -> BoxFuture<'a, 
 /// The table of steps, built in order.
 pub struct Steps<F> {
     pub(crate) list: Vec<Step<F>>,
+    /// From this step on there is no way back.
+    onward: usize,
 }
 
 pub(crate) struct Step<F> {
@@ -99,6 +106,12 @@ pub(crate) struct Step<F> {
 pub(crate) enum Work<F> {
     Record { run: Record<F>, undo: Option<Record<F>> },
     Act { run: Act<F>, undo: Option<Act<F>> },
+}
+
+impl<F> Work<F> {
+    fn has_undo(&self) -> bool {
+        matches!(self, Work::Record { undo: Some(_), .. } | Work::Act { undo: Some(_), .. })
+    }
 }
 
 /// An `async fn(&mut Flow, A) -> Result<()>`, whatever its future is called.
@@ -121,7 +134,7 @@ where
 impl<F: Flow> Steps<F> {
     #[expect(clippy::new_without_default, reason = "a table is written out, never defaulted")]
     pub fn new() -> Self {
-        Steps { list: Vec::new() }
+        Steps { list: Vec::new(), onward: usize::MAX }
     }
 
     /// A step that changes rows.
@@ -172,6 +185,13 @@ impl<F: Flow> Steps<F> {
         self
     }
 
+    /// The act just added, which must be one that may be repeated, cannot be taken back, and neither can
+    /// what follows: a failure is not undone, it is tried again.
+    pub fn onward(mut self) -> Self {
+        self.onward = self.onward.min(self.list.len().saturating_sub(1));
+        self
+    }
+
     fn push(mut self, name: &'static str, work: Work<F>) -> Self {
         self.list.push(Step { name, work, limit: ACT_LIMIT });
         self
@@ -193,6 +213,8 @@ pub struct FlowType {
     pub version: i64,
     /// Step names in order, for the wiring's print and for operators.
     pub steps: Vec<&'static str>,
+    /// Whether each has an undo.
+    pub undone: Vec<bool>,
     pub(crate) begin: BeginFn,
     pub(crate) drive: DriveFn,
 }
@@ -206,6 +228,7 @@ impl FlowType {
             name: F::NAME,
             version: F::VERSION,
             steps: F::steps().list.iter().map(|step| step.name).collect(),
+            undone: F::steps().list.iter().map(|step| step.work.has_undo()).collect(),
             begin: Box::new(|engine, message| Box::pin(store_new::<F>(engine, message))),
             drive: Box::new(|engine, era, row, turn| Box::pin(drive::drive::<F>(engine, era, row, turn))),
         }
@@ -216,6 +239,7 @@ impl FlowType {
 pub(crate) struct Start {
     pub id: Id<FlowView>,
     pub job: Option<Id<Any>>,
+    pub parent: Option<Guard>,
 }
 
 /// A controller whom nobody reaches, though the ring still names it, is not waited for any longer.
@@ -230,6 +254,7 @@ pub(crate) async fn run<F: Flow>(engine: &Engine, flow: F, start: Start) -> Resu
         resource: flow.resource(),
         title: flow.title(),
         body: serde_json::to_value(&flow)?,
+        parent: start.parent,
     };
     let told = engine.waiters().wait(start.id);
     if begin_somewhere(engine, message).await? == Began::Now {
@@ -301,7 +326,7 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
 
 async fn store_new<F: Flow>(engine: Engine, message: Begin) -> Result<Begun> {
     let flow: F = serde_json::from_value(message.body)?;
-    let (era, start) = (engine.era()?, Start { id: message.id, job: message.job });
+    let (era, start) = (engine.era()?, Start { id: message.id, job: message.job, parent: message.parent });
     let begun =
         engine.db().write(move |tx| Box::pin(async move { store::begin(tx, flow, start, era.id).await }));
     begun.await

@@ -1,6 +1,6 @@
 //! The journal of flows and who owns what: the only SQL of this room.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Flow, Start};
@@ -37,7 +37,7 @@ pub(crate) struct Claim {
     pub name: String,
     pub title: String,
     pub resource: Id<Any>,
-    owner: Id<Node>,
+    pub owner: Id<Node>,
     epoch: i64,
 }
 
@@ -105,6 +105,7 @@ pub(crate) const UNDO: &str = "undo";
 const ROW: &str = "SELECT uuid, name, version, title, resource, generation, epoch, direction, step, \
      body, error, job, attempts, log FROM flow WHERE uuid = $1";
 const ENDED: &str = "SELECT state, error, answer FROM flow WHERE uuid = $1";
+const LIVES: &str = "SELECT count(*) FROM flow WHERE uuid = $1 AND state IN ('running', 'parked')";
 const KNOWN: &str = "SELECT count(*) FROM flow WHERE uuid = $1";
 const ABANDONED: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
      WHERE state IN ('running', 'parked') AND owner NOT IN (SELECT uuid FROM node) ORDER BY epoch";
@@ -122,7 +123,6 @@ const HOLD: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($
      ON CONFLICT (resource) DO UPDATE SET generation = ownership.generation + 1, flow = excluded.flow \
      WHERE ownership.flow IS NULL OR ownership.flow = excluded.flow RETURNING generation";
 const LET_GO: &str = "UPDATE ownership SET flow = NULL WHERE resource = $1 AND flow = $2 AND generation = $3";
-const OWNED: &str = "SELECT count(*) FROM flow WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 const INSERT: &str = "INSERT INTO flow (uuid, name, version, title, resource, generation, owner, epoch, \
      direction, step, state, body, job, attempts, create_date, last_op_date) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'forward', 0, 'running', $9, $10, 0, $11, $11)";
@@ -140,6 +140,8 @@ const TURN: &str = "UPDATE flow SET direction = 'undo', epoch = $4, error = $5, 
 const PARK: &str = "UPDATE flow SET state = 'parked', error = $4, log = $5, attempts = attempts + 1, \
      last_op_date = $6 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
+const HELD: &str = "SELECT count(*) FROM flow WHERE uuid = $1 AND owner = $2 AND epoch = $3 \
+     AND state IN ('running', 'parked')";
 const RENEW: &str = "UPDATE flow SET epoch = $4 WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 const END: &str = "UPDATE flow SET state = $4, body = $5, log = $6, answer = $7, last_op_date = $8 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
@@ -186,6 +188,11 @@ pub(crate) async fn claim_of(tx: &mut Tx, id: Id<FlowView>, owner: Id<Node>) -> 
     tx.opt(CLAIM, args![id, owner]).await
 }
 
+/// Whether it has not ended.
+pub(crate) async fn lives(tx: &mut Tx, id: Id<FlowView>) -> Result<bool> {
+    Ok(tx.number(LIVES, args![id]).await? > 0)
+}
+
 pub(crate) async fn count(tx: &mut Tx, state: &str) -> Result<i64> {
     tx.number(COUNT, args![state]).await
 }
@@ -199,16 +206,22 @@ pub(crate) async fn wished(tx: &mut Tx, id: Id<FlowView>) -> Result<Option<Strin
     Ok(tx.opt::<(Option<String>,)>(WISHED, args![id]).await?.and_then(|row| row.0))
 }
 
-/// Writes down what an operator wants of a flow that is in this state and direction; false when it is not.
+/// Writes down what an operator wants of a flow that is in this state and one of these directions;
+/// false when it is not.
 pub(crate) async fn wish(
     tx: &mut Tx,
     id: Id<FlowView>,
     wish: &str,
-    (state, direction): (&str, &str),
+    state: &str,
+    directions: &[&str],
 ) -> Result<bool> {
-    let written = tx.exec(WISH, args![id, wish, state, direction]).await?;
-    tx.notify(Notice::Wish(id));
-    Ok(written == 1)
+    for direction in directions {
+        if tx.exec(WISH, args![id, wish, state, *direction]).await? == 1 {
+            tx.notify(Notice::Wish(id));
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Which live flow owns `resource`.
@@ -220,6 +233,9 @@ pub(crate) async fn owner(tx: &mut Tx, resource: Id<Any>) -> Result<Option<Owned
 pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<Node>) -> Result<Begun> {
     if tx.number(KNOWN, args![start.id]).await? > 0 {
         return Ok(Begun::Before);
+    }
+    if let Some(parent) = start.parent {
+        parent.prove(tx).await?;
     }
     let resource = flow.resource();
     let Some((generation,)) = tx.opt::<(i64,)>(OWN, args![resource, start.id]).await? else {
@@ -274,7 +290,7 @@ pub(crate) async fn adopt(tx: &mut Tx, claim: &Claim, node: Id<Node>) -> Result<
 }
 
 /// Who writes: a write of a flow that is no longer one's own fails with [`codes::LOST`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Guard {
     pub flow: Id<FlowView>,
     pub node: Id<Node>,
@@ -282,12 +298,29 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
+    /// Whether a driver with this guard still has the flow.
+    pub(crate) async fn holds(self, tx: &mut Tx) -> Result<bool> {
+        Ok(tx.number(HELD, args![self.flow, self.node, self.epoch]).await? == 1)
+    }
+
+    /// For what is written in the course of an act.
+    pub(crate) async fn prove(self, tx: &mut Tx) -> Result<()> {
+        match self.holds(tx).await? {
+            true => Ok(()),
+            false => Err(self.lost()),
+        }
+    }
+
+    fn lost(self) -> ErrorCode {
+        codes::LOST.because(format!("flow {} has another owner", self.flow))
+    }
+
     async fn change(self, tx: &mut Tx, sql: &'static str, rest: Vec<crate::db::Value>) -> Result<()> {
         let mut args = args![self.flow, self.node, self.epoch];
         args.extend(rest);
         match tx.exec(sql, args).await? {
             1 => Ok(()),
-            _ => Err(codes::LOST.because(format!("flow {} has another owner", self.flow))),
+            _ => Err(self.lost()),
         }
     }
 
@@ -322,9 +355,7 @@ impl Guard {
 
     /// Owns `resource` too, for a while: its generation, or who owns it.
     pub(crate) async fn hold(self, tx: &mut Tx, resource: Id<Any>) -> Result<Result<i64, OwnedBy>> {
-        if tx.number(OWNED, args![self.flow, self.node, self.epoch]).await? == 0 {
-            return Err(codes::LOST.because(format!("flow {} has another owner", self.flow)));
-        }
+        self.prove(tx).await?;
         if let Some((generation,)) = tx.opt::<(i64,)>(HOLD, args![resource, self.flow]).await? {
             return Ok(Ok(generation));
         }

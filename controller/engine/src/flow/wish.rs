@@ -19,7 +19,7 @@ crate::api! {
     CancelFlow: PUT "/flows/{uuid}/actions" "cancelFlow" { uuid: Id<FlowView> }
 }
 crate::api! {
-    /// Tries the undo of a parked flow again, now.
+    /// Tries again, now, what has parked a flow.
     RetryFlow: PUT "/flows/{uuid}/actions" "retryFlow" { uuid: Id<FlowView> }
 }
 crate::api! {
@@ -35,7 +35,7 @@ impl Api for CancelFlow {
         let uuid = self.uuid;
         let engine = job.engine().clone();
         let wished = engine.db().write(move |tx| {
-            Box::pin(async move { store::wish(tx, uuid, CANCEL, ("running", store::FORWARD)).await })
+            Box::pin(async move { store::wish(tx, uuid, CANCEL, "running", &[store::FORWARD]).await })
         });
         let wished = wished.await?;
         let flow = known(&engine, uuid).await?;
@@ -93,7 +93,7 @@ impl Api for AbandonFlow {
 }
 
 async fn parked(tx: &mut Tx, uuid: Id<FlowView>, wish: &'static str) -> Result<()> {
-    if store::wish(tx, uuid, wish, ("parked", store::UNDO)).await? {
+    if store::wish(tx, uuid, wish, "parked", &[store::UNDO, store::FORWARD]).await? {
         return Ok(());
     }
     let flow: FlowView = find(tx, uuid).await?;

@@ -45,7 +45,7 @@ impl Era {
     }
 
     /// Ends all work of this era.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.over.cancel();
     }
 }

@@ -67,6 +67,7 @@ async fn stay(weak: &WeakEngine, era: &Arc<Era>, how: &Membership) {
         tokio::select! {
             () = sleep(left) => {}
             () = sleep(pause) => {}
+            () = era.over() => return,
         }
         let Some(engine) = weak.upgrade() else { return };
         let limit = (how.lease / 3).min(era.lease.left());

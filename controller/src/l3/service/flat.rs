@@ -134,7 +134,7 @@ async fn line(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, name: &str) -> R
 /// Enters that the host has the network, and tells the address of its server; none without a range.
 async fn enter(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<Option<Address>> {
     let (l3, host) = (l3.uuid, host.uuid);
-    let unit = cx.engine().db().write(move |tx| {
+    let unit = cx.write(move |tx| {
         Box::pin(async move {
             let server = address::dhcp_server(tx, l3).await?;
             if server.is_some() {
@@ -158,7 +158,7 @@ async fn leave(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result
     };
     cx.call(&agent(cx, host), &delete).await?;
     let (l3, host) = (l3.uuid, host.uuid);
-    cx.engine().db().write(move |tx| Box::pin(async move { store::leave_host(tx, l3, host).await })).await
+    cx.write(move |tx| Box::pin(async move { store::leave_host(tx, l3, host).await })).await
 }
 
 impl<'n> Served<'n> {

@@ -1,0 +1,232 @@
+//! What must be so whenever nothing is at work: the hosts have what the rows say, and the rows add up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::{Engine, args};
+
+use crate::world::World;
+
+/// Statements that find nothing, with what it would mean if they did.
+const NEVER: &[(&str, &str)] = &[
+    ("owned by no live flow", "SELECT resource FROM ownership WHERE flow IS NOT NULL"),
+    ("an open job", "SELECT uuid FROM job WHERE state <> 'done'"),
+    (
+        "a vm in a state of passage",
+        "SELECT name || ' ' || state FROM vm_instance \
+         WHERE state NOT IN ('Running', 'Paused', 'Stopped', 'Destroyed')",
+    ),
+    ("a host that is connecting for ever", "SELECT name FROM host WHERE status = 'Connecting'"),
+    ("a backup storage in passage", "SELECT name FROM backup_storage WHERE leaving OR status = 'Connecting'"),
+    ("a primary storage in passage", "SELECT name FROM primary_storage WHERE state = 'Deleting'"),
+    ("an image in passage", "SELECT name FROM image WHERE status NOT IN ('Ready', 'Deleted')"),
+    (
+        "a copy in passage",
+        "SELECT uuid FROM image_backup_storage WHERE leaving OR status NOT IN ('Ready', 'Deleted')",
+    ),
+    (
+        "an image without a copy",
+        "SELECT name FROM image WHERE uuid NOT IN (SELECT image_uuid FROM image_backup_storage)",
+    ),
+    ("an l2 network in passage", "SELECT name FROM l2_network WHERE deleting"),
+    ("an attachment in passage", "SELECT l2_network_uuid FROM l2_network_cluster WHERE state <> 'Attached'"),
+    ("an l3 network in passage", "SELECT name FROM l3_network WHERE deleting"),
+    ("an ip range in passage", "SELECT name FROM ip_range WHERE deleting"),
+    ("a volume in passage", "SELECT name FROM volume WHERE status <> 'Ready'"),
+    ("a volume of no vm", "SELECT name FROM volume WHERE vm_instance_uuid IS NULL"),
+    (
+        "a vm without its volume",
+        "SELECT name FROM vm_instance WHERE root_volume_uuid NOT IN (SELECT uuid FROM volume)",
+    ),
+    (
+        "a claim of a vm that is not there",
+        "SELECT c.vm_instance_uuid FROM host_claim c JOIN vm_instance v ON v.uuid = c.vm_instance_uuid \
+         WHERE v.host_uuid IS NULL OR v.host_uuid <> c.host_uuid OR v.cpu_num <> c.cpu \
+         OR v.memory_size <> c.memory",
+    ),
+    (
+        "a vm on a host of which it claims nothing",
+        "SELECT name FROM vm_instance WHERE host_uuid IS NOT NULL \
+         AND uuid NOT IN (SELECT vm_instance_uuid FROM host_claim)",
+    ),
+    (
+        "a stopped vm on a host",
+        "SELECT name FROM vm_instance WHERE (host_uuid IS NOT NULL) <> (state IN ('Running', 'Paused'))",
+    ),
+    (
+        "a capacity that does not add up",
+        "SELECT name FROM host_view WHERE available_cpu_capacity <> total_cpu_capacity - coalesce( \
+         (SELECT sum(cpu_num) FROM vm_instance v WHERE v.host_uuid = host_view.uuid), 0) \
+         OR available_memory_capacity <> total_memory_capacity - coalesce( \
+         (SELECT sum(memory_size) FROM vm_instance v WHERE v.host_uuid = host_view.uuid), 0)",
+    ),
+    (
+        "a storage's capacity that does not add up",
+        "SELECT p.name FROM primary_storage p WHERE coalesce((SELECT sum(u.size) FROM primary_storage_usage u \
+         WHERE u.primary_storage_uuid = p.uuid), 0) \
+         <> coalesce((SELECT sum(v.size) FROM volume v WHERE v.primary_storage_uuid = p.uuid), 0) \
+         + coalesce((SELECT sum(i.size) FROM image_cache i WHERE i.primary_storage_uuid = p.uuid), 0)",
+    ),
+    (
+        "an address of no nic",
+        "SELECT ip FROM used_ip WHERE used_for <> 'DHCP' \
+         AND NOT EXISTS (SELECT 1 FROM vm_nic n WHERE n.uuid = used_ip.vm_nic_uuid AND n.ip = used_ip.ip)",
+    ),
+    (
+        "a nic without its address",
+        "SELECT mac FROM vm_nic WHERE (SELECT count(*) FROM used_ip u WHERE u.vm_nic_uuid = vm_nic.uuid) <> 1",
+    ),
+    ("a nic of no vm", "SELECT mac FROM vm_nic WHERE vm_instance_uuid NOT IN (SELECT uuid FROM vm_instance)"),
+    (
+        "a server's address without a range",
+        "SELECT ip FROM used_ip WHERE used_for = 'DHCP' AND ip_range_uuid NOT IN (SELECT uuid FROM ip_range)",
+    ),
+    (
+        "a storage of a host to whose cluster it is not attached",
+        "SELECT p.host_uuid FROM primary_storage_host p JOIN host h ON h.uuid = p.host_uuid \
+         WHERE NOT EXISTS (SELECT 1 FROM primary_storage_cluster c WHERE c.cluster_uuid = h.cluster_uuid \
+         AND c.primary_storage_uuid = p.primary_storage_uuid)",
+    ),
+    (
+        "a connected host without a storage of its cluster",
+        "SELECT h.name FROM host h JOIN primary_storage_cluster c ON c.cluster_uuid = h.cluster_uuid \
+         WHERE h.status = 'Connected' AND NOT EXISTS (SELECT 1 FROM primary_storage_host p \
+         WHERE p.host_uuid = h.uuid AND p.primary_storage_uuid = c.primary_storage_uuid)",
+    ),
+    (
+        "a cached image on a host without the storage",
+        "SELECT i.install_path FROM image_cache i WHERE NOT EXISTS (SELECT 1 FROM primary_storage_host p \
+         WHERE p.host_uuid = i.host_uuid AND p.primary_storage_uuid = i.primary_storage_uuid)",
+    ),
+];
+
+const BRIDGES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface FROM host h \
+     JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid JOIN l2_network n ON n.uuid = c.l2_network_uuid";
+const DOMAINS: &str = "SELECT h.management_ip, v.uuid || ' ' || v.state FROM vm_instance v \
+     JOIN host h ON h.uuid = v.host_uuid";
+const VOLUMES: &str =
+    "SELECT h.management_ip, v.install_path FROM volume v JOIN host h ON h.uuid = v.host_uuid";
+const CACHE: &str =
+    "SELECT h.management_ip, i.install_path FROM image_cache i JOIN host h ON h.uuid = i.host_uuid";
+const NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface || '_' || l.uuid \
+     FROM l3_network_host s JOIN host h ON h.uuid = s.host_uuid JOIN l3_network l ON l.uuid = s.l3_network_uuid \
+     JOIN l2_network n ON n.uuid = l.l2_network_uuid";
+const LEASES: &str = "SELECT h.management_ip, n.mac || ' ' || n.l3_network_uuid FROM vm_nic n \
+     JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+     WHERE EXISTS (SELECT 1 FROM l3_network_service s WHERE s.l3_network_uuid = n.l3_network_uuid \
+     AND s.network_service_type = 'DHCP')";
+const IMAGES: &str = "SELECT b.hostname, i.image_uuid FROM image_backup_storage i \
+     JOIN backup_storage b ON b.uuid = i.backup_storage_uuid";
+const STORES: &str = "SELECT hostname, uuid FROM backup_storage";
+
+type Had = BTreeSet<String>;
+
+/// Everything that is not so.
+pub async fn complaints(world: &World) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (meaning, sql) in NEVER {
+        for (what,) in world.all::<(String,)>(sql, args![]).await {
+            complaints.push(format!("{meaning}: {what}"));
+        }
+    }
+    let said = [
+        ("bridges", said(world, BRIDGES).await),
+        ("domains", said(world, DOMAINS).await),
+        ("volumes", said(world, VOLUMES).await),
+        ("cached images", said(world, CACHE).await),
+        ("namespaces", said(world, NAMESPACES).await),
+        ("leases", said(world, LEASES).await),
+        ("images", said(world, IMAGES).await),
+        ("stores", said(world, STORES).await),
+    ];
+    for (address, host) in &world.hosts {
+        let there = had(&host.world.state());
+        for ((what, said), there) in said.iter().zip(there) {
+            let said = said.get(&address.to_string()).cloned().unwrap_or_default();
+            for odd in there.difference(&said) {
+                complaints.push(format!("host {address} has among its {what} {odd}, the rows have not"));
+            }
+            for odd in said.difference(&there) {
+                complaints
+                    .push(format!("the rows have among the {what} of host {address} {odd}, it has not"));
+            }
+        }
+    }
+    complaints
+}
+
+async fn said(world: &World, sql: &'static str) -> BTreeMap<String, Had> {
+    let mut said = BTreeMap::<String, Had>::new();
+    for (host, what) in world.all::<(String, String)>(sql, args![]).await {
+        said.entry(host).or_default().insert(what);
+    }
+    said
+}
+
+fn had(state: &fleet::State) -> [Had; 8] {
+    let pairs =
+        |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    [
+        state.bridges.keys().cloned().collect(),
+        pairs(&state.domains),
+        state.volumes.clone(),
+        state.cache.clone(),
+        state.namespaces.clone(),
+        pairs(&state.leases),
+        state.images.clone(),
+        state.stores.clone(),
+    ]
+}
+
+/// What the engine keeps for itself, and what may stay behind when a call has failed: an image that is
+/// cached, a network that is served, and the address of its server.
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
+     AND name NOT IN ('_sqlx_migrations', 'flow', 'job', 'event', 'ownership', 'sequence', 'node', 'session', \
+     'secret', 'setting', 'account', 'image_cache', 'l3_network_host', 'host_usage', 'primary_storage_usage', \
+     'certificate_authority')";
+/// Dates, memories of what was before, and whether a storage or host was last seen to answer.
+const COLUMNS: &str = "SELECT p.name FROM pragma_table_info($1) p WHERE p.name NOT IN \
+     ('create_date', 'last_op_date', 'state_before', 'last_host_uuid') \
+     AND NOT ($1 IN ('host', 'backup_storage') AND p.name = 'status') ORDER BY p.cid";
+
+/// How all rows of the resources are read.
+pub struct Rows(Vec<(String, &'static str)>);
+
+/// The rows, by table.
+#[derive(PartialEq, Eq)]
+pub struct Read(Vec<(String, BTreeSet<String>)>);
+
+impl Rows {
+    pub async fn of(engine: &Engine) -> Rows {
+        let mut tx = engine.db().read().await.unwrap();
+        let mut statements = Vec::new();
+        for (table,) in tx.all::<(String,)>(TABLES, args![]).await.unwrap() {
+            let columns = tx.all::<(String,)>(COLUMNS, args![&table]).await.unwrap();
+            let pairs: Vec<String> = columns.iter().map(|(name,)| format!("'{name}', {name}")).collect();
+            let lasting = if table == "used_ip" { " WHERE used_for <> 'DHCP'" } else { "" };
+            let sql = format!("SELECT json_object({}) FROM {table}{lasting}", pairs.join(", "));
+            statements.push((table, &*sql.leak()));
+        }
+        Rows(statements)
+    }
+
+    pub async fn read(&self, engine: &Engine) -> Read {
+        let (mut tx, mut read) = (engine.db().read().await.unwrap(), Vec::new());
+        for (table, sql) in &self.0 {
+            let rows = tx.all::<(String,)>(sql, args![]).await.unwrap();
+            read.push((table.clone(), rows.into_iter().map(|(row,)| row).collect()));
+        }
+        Read(read)
+    }
+}
+
+impl Read {
+    /// What a call has changed.
+    pub fn differences(&self, after: &Read) -> Vec<String> {
+        let mut differences = Vec::new();
+        for ((table, before), (_, after)) in self.0.iter().zip(&after.0) {
+            differences.extend(before.difference(after).map(|row| format!("{table} has no longer {row}")));
+            differences.extend(after.difference(before).map(|row| format!("{table} still has {row}")));
+        }
+        differences
+    }
+}

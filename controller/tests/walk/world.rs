@@ -1,0 +1,327 @@
+//! A controller in this process with two simulated hosts, its API, and what is asked of it after every call.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cumulet_controller::Controller;
+use cumulet_controller::config::{AgentsMode, Config, Ports};
+use cumulet_tests::api::{Api, Refusal};
+use cumulet_tests::http::Client;
+use cumulet_tests::site::{Range, Site, Wanted};
+use engine::db::Row;
+use engine::{Engine, args};
+use fleet::{Host, Place, Size};
+use hyper::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::plan::{Call, Plan, Watch};
+use crate::truth::{self, Rows};
+
+/// Longer than anything here takes, on a machine that is busy with other things too.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(2);
+/// A call that has failed so often never succeeds.
+const TRIES: usize = 400;
+
+const LIVE: &str = "SELECT uuid, state, attempts FROM flow WHERE state IN ('running', 'parked')";
+const STATE: &str = "SELECT state FROM flow WHERE uuid = $1";
+const OPEN_JOBS: &str = "SELECT count(*) FROM job WHERE state <> 'done'";
+const JOB: &str = "SELECT success, result FROM job WHERE uuid = $1 AND state = 'done'";
+
+/// A cloud that is all here.
+pub struct World {
+    pub engine: Engine,
+    pub site: Site,
+    /// Each with the address of its agents.
+    pub hosts: Vec<(IpAddr, Host)>,
+    pub watch: Arc<Watch>,
+    api: Api,
+    rows: Rows,
+    /// What a call without faults has the agents do.
+    usual: BTreeMap<(&'static str, usize), BTreeMap<String, usize>>,
+    chapter: &'static str,
+    number: usize,
+    pub calls: usize,
+    /// Parked flows that were tried again, and after how many attempts.
+    retried: Mutex<HashSet<(String, i64)>>,
+    _stop: DropGuard,
+    _dir: TempDir,
+}
+
+/// A call of the API.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    pub path: String,
+    pub body: Value,
+}
+
+/// Where files cost no disk, if there is such a place.
+fn memory() -> &'static Path {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { shm } else { Box::leak(std::env::temp_dir().into_boxed_path()) }
+}
+
+/// Addresses that no other test of this machine uses at the same time.
+fn address(world: u8, host: u8) -> IpAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 + (high & 63), low, 2 * world + host).into()
+}
+
+async fn fleet(world: u8) -> Vec<(IpAddr, Host)> {
+    let place = Place { address: address(world, 1), journals: Some(memory()), ..Place::default() };
+    let first = Host::start_at(place, Size::default()).await.unwrap();
+    let (kvm, vrouter, storage) = (first.kvm.port(), first.vrouter.port(), first.storage.port());
+    let other = Place { address: address(world, 2), kvm, vrouter, storage, ..place };
+    let second = Host::start_at(other, Size::default()).await.unwrap();
+    vec![(place.address, first), (other.address, second)]
+}
+
+impl World {
+    /// The `number`th of this process, furnished with one host and all that a VM needs.
+    pub async fn start(number: u8, plan: &Arc<Plan>) -> World {
+        let hosts = fleet(number).await;
+        let (dir, stop) = (tempfile::tempdir_in(memory()).unwrap(), CancellationToken::new());
+        let watch = Arc::new(Watch::new(plan));
+        let first = &hosts[0].1;
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            agents: AgentsMode::Plain,
+            state_dir: dir.path().to_owned(),
+            admin_password: Some("secret".into()),
+            ports: Ports {
+                kvm_agent: first.kvm.port(),
+                vrouter_agent: first.vrouter.port(),
+                storage_agent: first.storage.port(),
+                ..Ports::default()
+            },
+            ..Config::default()
+        };
+        let faults: Arc<Watch> = Arc::clone(&watch);
+        let controller = Controller::start_with(config, stop.clone(), Some(faults)).await.unwrap();
+        let base = format!("http://{}/zstack/v1", controller.address);
+        let api = Api::login(Client::default(), &base, "admin", "secret").await.unwrap();
+        let site = Site::furnish(&api, &wanted(hosts[0].0), &|_| ()).await.unwrap();
+        let engine = controller.engine.clone();
+        let rows = Rows::of(&engine).await;
+        World {
+            rows,
+            engine,
+            site,
+            hosts,
+            watch,
+            api,
+            usual: BTreeMap::new(),
+            chapter: "",
+            number: 0,
+            calls: 0,
+            retried: Mutex::default(),
+            _stop: stop.drop_guard(),
+            _dir: dir,
+        }
+    }
+
+    /// From now on calls belong to this part of the script.
+    pub fn open(&mut self, chapter: &'static str) {
+        (self.chapter, self.number) = (chapter, 0);
+    }
+
+    pub async fn post(&mut self, path: impl Into<String>, params: Value) -> String {
+        let body = if params.is_null() { json!({}) } else { json!({ "params": params }) };
+        let answer = self.until_done(Request { method: Method::POST, path: path.into(), body }).await;
+        answer["inventory"]["uuid"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub async fn act(&mut self, path: impl Into<String>, action: &str) -> Value {
+        self.act_with(path, action, json!({})).await
+    }
+
+    pub async fn act_with(&mut self, path: impl Into<String>, action: &str, params: Value) -> Value {
+        let body = json!({ action: params });
+        self.until_done(Request { method: Method::PUT, path: path.into(), body }).await
+    }
+
+    pub async fn delete(&mut self, path: impl Into<String>) {
+        let body = Value::Null;
+        self.until_done(Request { method: Method::DELETE, path: path.into(), body }).await;
+    }
+
+    /// Makes the call again and again, each time with the next faults that meet it, until it succeeds.
+    async fn until_done(&mut self, request: Request) -> Value {
+        self.number += 1;
+        for tries in 0..TRIES {
+            if let Some(answer) = self.once(&request, tries > 0).await {
+                return answer;
+            }
+        }
+        panic!("{request:?} never succeeds");
+    }
+
+    /// One call to its end, after which everything must add up; `None` when it was made to fail.
+    async fn once(&mut self, request: &Request, again: bool) -> Option<Value> {
+        let (rows, carried) = (self.rows.read(&self.engine).await, self.carried_out());
+        self.watch.begin();
+        self.calls += 1;
+        let answer = self.call(request).await;
+        self.rest(request).await;
+        let met = self.watch.call();
+        let mut complaints = truth::complaints(self).await;
+        complaints
+            .extend(met.at_large().map(|(flow, outcome)| format!("the ghost of flow {flow}: {outcome:?}")));
+        match (&answer, met.must_fail()) {
+            // A part that has no way back was done after the call had failed, and took the whole with it.
+            (Err(error), _) if again && met.top.is_none() && error.contains("\"SYS.1003\"") => {
+                return Some(Value::Null);
+            }
+            (Err(error), Some(false)) => complaints.push(format!("it failed: {error}")),
+            (Ok(_), Some(true)) => complaints.push("it was told to fail and succeeded".into()),
+            _ => {}
+        }
+        let top = met.top.map_or("", |(_, name)| name);
+        if answer.is_err() && !["cascade.delete", "image.purge"].contains(&top) && !self.is_done(&met).await {
+            complaints.extend(rows.differences(&self.rows.read(&self.engine).await));
+        }
+        complaints.extend(self.too_often(&met, &carried));
+        let shown = met.shown();
+        assert!(
+            complaints.is_empty(),
+            "\n{} {} {}\n  {shown}\n    {}\n",
+            request.method,
+            request.path,
+            request.body,
+            complaints.join("\n    ")
+        );
+        match answer {
+            Ok(answer) => Some(answer),
+            // What has no way back is done in the end.
+            Err(_) => self.is_done(&met).await.then_some(Value::Null),
+        }
+    }
+
+    /// Whether the flow that the call began was done although the call was told of a failure.
+    async fn is_done(&self, met: &Call) -> bool {
+        let Some((flow, _)) = met.top else { return false };
+        self.all::<(String,)>(STATE, args![flow]).await == [("done".to_owned(),)]
+    }
+
+    async fn call(&self, request: &Request) -> Result<Value, String> {
+        let Request { method, path, body } = request;
+        let location = loop {
+            match self.api.begin(method.clone(), path, body.clone()).await {
+                Ok(location) => break location,
+                // Between two eras.
+                Err(error) if code(&error) == "SYS.2004" => sleep(LOOK).await,
+                Err(error) => return Err(format!("{error:#}")),
+            }
+        };
+        let job = location.rsplit('/').next().unwrap_or_default();
+        let (success, result) = self.job(job).await;
+        if success { Ok(serde_json::from_str(&result).unwrap()) } else { Err(result) }
+    }
+
+    async fn job(&self, job: &str) -> (bool, String) {
+        let started = Instant::now();
+        loop {
+            let ended = self.all::<(bool, String)>(JOB, args![job]).await.pop();
+            if let Some(ended) = ended {
+                return ended;
+            }
+            self.retry_parked().await;
+            let fired = || self.watch.call().shown();
+            assert!(started.elapsed() < PATIENCE, "job {job} does not end: {}", fired());
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until no flow is at work and no ghost is about.
+    async fn rest(&self, request: &Request) {
+        let started = Instant::now();
+        loop {
+            let live = self.retry_parked().await;
+            let jobs = self.all::<(i64,)>(OPEN_JOBS, args![]).await[0].0;
+            let call = self.watch.call();
+            if live.is_empty() && jobs == 0 && !call.is_haunted() {
+                return;
+            }
+            let patient = started.elapsed() < PATIENCE;
+            assert!(patient, "{request:?} comes to no rest: {live:?}, {jobs} jobs, {}", call.shown());
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Has parked flows tried again at once, as an operator would; tells which flows live.
+    async fn retry_parked(&self) -> Vec<(String, String, i64)> {
+        let live = self.all::<(String, String, i64)>(LIVE, args![]).await;
+        for (flow, _, attempts) in live.iter().filter(|(_, state, _)| state == "parked") {
+            if !self.retried.lock().unwrap().insert((flow.clone(), *attempts)) {
+                continue;
+            }
+            let path = format!("/flows/{flow}/actions");
+            // It may have been tried again of itself, or the controller has just died.
+            let _ = self.api.begin(Method::PUT, &path, json!({ "retryFlow": {} })).await;
+        }
+        live
+    }
+
+    pub async fn all<R: Row>(&self, sql: &'static str, args: Vec<engine::db::Value>) -> Vec<R> {
+        self.engine.db().read().await.unwrap().all::<R>(sql, args).await.unwrap()
+    }
+
+    fn carried_out(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for path in self.hosts.iter().flat_map(|(_, host)| host.world.carried_out()) {
+            *counts.entry(path).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Commands that had an effect more often than without faults, though nothing was undone.
+    fn too_often(&mut self, met: &Call, before: &BTreeMap<String, usize>) -> Vec<String> {
+        let mut effects = self.carried_out();
+        for (path, count) in &mut effects {
+            *count -= before.get(path).copied().unwrap_or(0);
+        }
+        let call = (self.chapter, self.number);
+        if met.fired.is_empty() {
+            self.usual.entry(call).or_insert(effects);
+            return Vec::new();
+        }
+        let Some(usual) = self.usual.get(&call).filter(|_| met.must_fail() == Some(false)) else {
+            return Vec::new();
+        };
+        let most = |path: &str| usual.get(path).copied().unwrap_or(0);
+        let often = effects.iter().filter(|(path, count)| **count > most(path));
+        often.map(|(path, count)| format!("{path} had {count} effects, not {}", most(path))).collect()
+    }
+}
+
+fn code(error: &anyhow::Error) -> String {
+    error.downcast_ref::<Refusal>().map(|refusal| refusal.code.clone()).unwrap_or_default()
+}
+
+fn wanted(first: IpAddr) -> Wanted {
+    Wanted {
+        hosts: vec![("hv1".into(), first)],
+        primary: "/walk_ps".into(),
+        images_at: first,
+        backup: "/walk_bs".into(),
+        image: "http://images.example.org/tiny.qcow2".into(),
+        physical: "eth1".into(),
+        range: range(9),
+    }
+}
+
+pub fn range(net: u8) -> Range {
+    Range {
+        start: Ipv4Addr::new(10, net, 0, 10),
+        end: Ipv4Addr::new(10, net, 0, 40),
+        netmask: Ipv4Addr::new(255, 255, 255, 0),
+        gateway: Ipv4Addr::new(10, net, 0, 1),
+    }
+}
