@@ -60,14 +60,16 @@ async fn create_bridge(cx: Cx<World>, command: network::CreateBridge) -> Outcome
     obey::<network::CreateBridge>(&cx, |state| {
         state.bridges.insert(command.bridge_name);
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn delete_bridge(cx: Cx<World>, command: network::DeleteBridge) -> Outcome<network::DeleteBridge> {
     obey::<network::DeleteBridge>(&cx, |state| {
         state.bridges.remove(&command.bridge_name);
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn init(_: Cx<World>, _: localstorage::Init) -> Outcome<localstorage::Init> {
@@ -83,7 +85,8 @@ async fn download(cx: Cx<World>, command: localstorage::Download) -> Outcome<loc
         state.cache.insert(command.primary_storage_install_path);
         let (format, size) = ("qcow2".into(), command.size);
         Ok(localstorage::Downloaded { format, size, actual_size: size, ..Default::default() })
-    }).await
+    })
+    .await
 }
 
 async fn clone_volume(
@@ -96,21 +99,24 @@ async fn clone_volume(
         }
         state.volumes.insert(command.install_url);
         Ok(localstorage::VolumeMade { size: Some(1 << 20), ..Default::default() })
-    }).await
+    })
+    .await
 }
 
 async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Outcome<localstorage::Delete> {
     obey::<localstorage::Delete>(&cx, |state| {
         state.volumes.remove(&command.path);
         Ok(localstorage::Deleted::default())
-    }).await
+    })
+    .await
 }
 
 async fn delete_dir(cx: Cx<World>, command: localstorage::DeleteDir) -> Outcome<localstorage::DeleteDir> {
     obey::<localstorage::DeleteDir>(&cx, |state| {
         state.cache.retain(|path| !path.starts_with(&command.path));
         Ok(localstorage::Deleted::default())
-    }).await
+    })
+    .await
 }
 
 async fn start(cx: Cx<World>, command: vm::Start) -> Outcome<vm::Start> {
@@ -123,28 +129,32 @@ async fn start(cx: Cx<World>, command: vm::Start) -> Outcome<vm::Start> {
         }
         state.domains.insert(command.vm_instance_uuid, "Running".into());
         Ok(vm::Started::default())
-    }).await
+    })
+    .await
 }
 
 async fn stop(cx: Cx<World>, command: vm::Stop) -> Outcome<vm::Stop> {
     obey::<vm::Stop>(&cx, |state| {
         state.domains.remove(&command.uuid);
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn pause(cx: Cx<World>, command: vm::Pause) -> Outcome<vm::Pause> {
     obey::<vm::Pause>(&cx, |state| {
         state.domains.insert(command.uuid, "Paused".into());
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn resume(cx: Cx<World>, command: vm::Resume) -> Outcome<vm::Resume> {
     obey::<vm::Resume>(&cx, |state| {
         state.domains.insert(command.uuid, "Running".into());
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn reboot(cx: Cx<World>, _: vm::Reboot) -> Outcome<vm::Reboot> {
@@ -155,5 +165,6 @@ async fn destroy(cx: Cx<World>, command: vm::Destroy) -> Outcome<vm::Destroy> {
     obey::<vm::Destroy>(&cx, |state| {
         state.domains.remove(&command.uuid);
         Ok(Done {})
-    }).await
+    })
+    .await
 }

@@ -43,12 +43,14 @@ async fn download(cx: Cx<World>, command: call::Download) -> Result<call::Downlo
             format: "qcow2".into(),
             ..Default::default()
         })
-    }).await
+    })
+    .await
 }
 
 async fn delete(cx: Cx<World>, command: call::Delete) -> Result<call::Capacity, Fault> {
     obey::<call::Delete>(&cx, |state| {
         state.images.retain(|image| !command.install_url.contains(image.as_str()));
         Ok(capacity())
-    }).await
+    })
+    .await
 }

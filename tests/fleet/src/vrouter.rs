@@ -16,7 +16,8 @@ async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fau
     obey::<dhcp::BatchPrepare>(&cx, |state| {
         state.namespaces.extend(command.dhcp_infos.into_iter().map(|info| info.namespace_name));
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> {
@@ -28,7 +29,8 @@ async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> 
             state.leases.insert(lease.mac, lease.ip);
         }
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
@@ -37,12 +39,14 @@ async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
             state.leases.remove(&lease.mac);
         }
         Ok(Done {})
-    }).await
+    })
+    .await
 }
 
 async fn delete_namespace(cx: Cx<World>, command: dhcp::DeleteNamespace) -> Result<Done, Fault> {
     obey::<dhcp::DeleteNamespace>(&cx, |state| {
         state.namespaces.remove(&command.namespace_name);
         Ok(Done {})
-    }).await
+    })
+    .await
 }

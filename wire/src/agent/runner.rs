@@ -324,9 +324,7 @@ impl Runner {
         let mut ledger = self.ledger();
         let fence = ledger.start(id, now()).map_err(|fault| match resumed && fault.is(EXPIRED) {
             // "Expired" would promise that it had no effect.
-            true => {
-                Fault::new("the agent was restarted and the deadline passed: it may have been half done")
-            }
+            true => Fault::new("the agent was restarted and the deadline passed: it may have been half done"),
             false => fault,
         })?;
         Ok((fence, ledger.tasks.get(id).and_then(|entry| entry.callback.clone())))
