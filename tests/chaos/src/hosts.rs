@@ -27,6 +27,8 @@ const HOSTS: u8 = 4;
 const SIZE: Size = Size { cpus: 512, memory: 4 << 40 };
 /// How long a command and its outcome may take.
 const LONGEST: Duration = Duration::from_millis(500);
+/// So long after what was said comes the end of a connection.
+const LAST: Duration = Duration::from_secs(1);
 /// Commands that are refused now and then: those of which nothing is left when the operation is undone.
 const REFUSED: &[&str] = &[localstorage::CreateFromCache::PATH, vm::Start::PATH];
 
@@ -134,6 +136,8 @@ async fn pass(
     loop {
         let count = from.read(&mut buffer).await?;
         if count == 0 {
+            // Right behind a command it would have the agent drop it unread.
+            sleep(LAST).await;
             return into.shutdown().await;
         }
         let pause = relays.pause();
