@@ -1,10 +1,13 @@
 //! The whole public API of flows, in chapters. Each leaves the cloud as it was, so that it can be read again
 //! and again. A flow that no chapter runs makes the walk fail: let one of them make the call that runs it.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use crate::world::{World, range};
+use crate::world::{STRAY, World, range};
 
 pub struct Chapter {
     pub name: &'static str,
@@ -21,7 +24,11 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter { name: "backup storage", read: |world| Box::pin(backup_storage(world)) },
     Chapter { name: "image", read: |world| Box::pin(image(world)) },
     Chapter { name: "l2 network", read: |world| Box::pin(l2(world)) },
+    Chapter { name: "sweep", read: |world| Box::pin(sweep(world)) },
 ];
+
+/// Longer than a suspicion must stand once the chapter of the sweep has begun.
+const SETTLED: Duration = Duration::from_millis(1200);
 
 async fn add_host(world: &mut World, cluster: &str) -> String {
     let ip = world.hosts[1].0;
@@ -161,6 +168,21 @@ async fn l3(world: &mut World) {
     expunge_vm(world, &vm).await;
     world.delete(format!("/l3-networks/{net}")).await;
     world.delete(format!("/l2-networks/{l2}")).await;
+}
+
+/// A disk that is nobody's: suspected, seen again, taken away.
+async fn sweep(world: &mut World) {
+    let settle = "/global-configurations/sweep/settle/actions";
+    world.plainly(settle, json!({ "updateGlobalConfig": { "value": "1" } })).await;
+    world.lose_a_disk();
+    world.plainly("/sweep/actions", json!({ "runSweep": {} })).await;
+    sleep(SETTLED).await;
+    let told = world.plainly("/sweep/actions", json!({ "runSweep": {} })).await;
+    let found = told["inventories"].as_array().into_iter().flatten().find(|one| one["name"] == STRAY);
+    let finding = found.unwrap_or_else(|| panic!("the stray disk is not found: {told}"))["uuid"].clone();
+    let actions = format!("/sweep/findings/{}/actions", finding.as_str().unwrap_or_default());
+    world.act(actions, "repairFinding").await;
+    assert!(!world.has_lost_a_disk(), "the stray disk is still there");
 }
 
 /// A zone with everything in it, of which first the cluster goes and then the rest.

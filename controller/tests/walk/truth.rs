@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Engine, args};
 
-use crate::world::World;
+use crate::world::{STRAY, World};
 
 /// Statements that find nothing, with what it would mean if they did.
 const NEVER: &[(&str, &str)] = &[
@@ -168,7 +168,7 @@ fn had(state: &fleet::State) -> [Had; 8] {
     [
         state.bridges.keys().cloned().collect(),
         pairs(&state.domains),
-        state.volumes.clone(),
+        state.volumes.iter().filter(|disk| *disk != STRAY).cloned().collect(),
         state.cache.clone(),
         state.namespaces.clone(),
         pairs(&state.leases),
@@ -182,7 +182,7 @@ fn had(state: &fleet::State) -> [Had; 8] {
 const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
      AND name NOT IN ('_sqlx_migrations', 'flow', 'job', 'event', 'ownership', 'sequence', 'node', 'session', \
      'secret', 'setting', 'account', 'image_cache', 'l3_network_host', 'host_usage', 'primary_storage_usage', \
-     'certificate_authority')";
+     'certificate_authority', 'finding')";
 /// Dates, memories of what was before, and whether a storage or host was last seen to answer.
 const COLUMNS: &str = "SELECT p.name FROM pragma_table_info($1) p WHERE p.name NOT IN \
      ('create_date', 'last_op_date', 'state_before', 'last_host_uuid') \

@@ -54,6 +54,10 @@ pub struct World {
     _dir: TempDir,
 }
 
+/// A disk that no row knows of.
+pub const STRAY: &str =
+    "/walk_ps/rootVolumes/acct-x/vol-0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a/0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a.qcow2";
+
 /// A call of the API.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -150,6 +154,23 @@ impl World {
     pub async fn delete(&mut self, path: impl Into<String>) {
         let body = Value::Null;
         self.until_done(Request { method: Method::DELETE, path: path.into(), body }).await;
+    }
+
+    /// A call that begins no flow, and after which not everything adds up.
+    pub async fn plainly(&self, path: &str, body: Value) -> Value {
+        let request = Request { method: Method::PUT, path: path.to_owned(), body };
+        self.call(&request).await.unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// The first host has a disk that is nobody's.
+    pub fn lose_a_disk(&self) {
+        self.hosts[0].1.world.meddle(|state| {
+            state.volumes.insert(STRAY.to_owned());
+        });
+    }
+
+    pub fn has_lost_a_disk(&self) -> bool {
+        self.hosts[0].1.world.state().volumes.contains(STRAY)
     }
 
     /// Makes the call again and again, each time with the next faults that meet it, until it succeeds.
