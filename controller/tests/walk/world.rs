@@ -31,6 +31,8 @@ const TRIES: usize = 400;
 
 const LIVE: &str = "SELECT uuid, state, attempts FROM flow WHERE state IN ('running', 'parked')";
 const STATE: &str = "SELECT state FROM flow WHERE uuid = $1";
+const TOO_LATE: &str =
+    "SELECT title FROM flow WHERE create_date > (SELECT last_op_date FROM flow WHERE uuid = $1)";
 const OPEN_JOBS: &str = "SELECT count(*) FROM job WHERE state <> 'done'";
 const JOB: &str = "SELECT success, result FROM job WHERE uuid = $1 AND state = 'done'";
 
@@ -209,6 +211,7 @@ impl World {
             complaints.extend(rows.differences(&self.rows.read(&self.engine).await));
         }
         complaints.extend(self.too_often(&met, &carried));
+        complaints.extend(self.too_late(&met).await);
         let shown = met.shown();
         assert!(
             complaints.is_empty(),
@@ -223,6 +226,13 @@ impl World {
             // What has no way back is done in the end.
             Err(_) => self.is_done(&met).await.then_some(Value::Null),
         }
+    }
+
+    /// Parts of a flow that were begun when it had ended.
+    async fn too_late(&self, met: &Call) -> Vec<String> {
+        let Some((flow, _)) = met.top else { return Vec::new() };
+        let late = self.all::<(String,)>(TOO_LATE, args![flow]).await;
+        late.into_iter().map(|(title,)| format!("begun after the end: {title}")).collect()
     }
 
     /// Whether the flow that the call began was done although the call was told of a failure.
