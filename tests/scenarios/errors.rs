@@ -1,7 +1,10 @@
 //! What a user did wrong, or what went wrong elsewhere, is told by a code and a sentence that helps.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use wire::Call;
 use wire::calls::vm;
 
@@ -62,7 +65,7 @@ async fn a_wrong_state_is_named_with_the_states_that_would_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agents_refusal_reaches_the_caller_and_the_vm_is_as_before() {
+async fn an_agents_refusal_to_stop_a_vm_reaches_the_caller_and_is_tried_again() {
     let site = Site::start().await;
     let vm = site.api.create("/vm-instances", site.vm("web")).await.unwrap();
     let uuid = vm["uuid"].as_str().unwrap().to_owned();
@@ -71,9 +74,15 @@ async fn an_agents_refusal_reaches_the_caller_and_the_vm_is_as_before() {
     let refusal = site.refused(Method::PUT, &path, json!({ "stopVmInstance": {} })).await;
     assert!(refusal.details.contains("the guest is busy"), "{refusal}");
     assert!(refusal.details.contains("host \"hv1\""), "{refusal}");
-    assert_eq!(site.list(&format!("/vm-instances?q=uuid={uuid}")).await[0]["state"], "Running");
+    assert!(refusal.details.contains("tried again until it is done"), "{refusal}");
+    let vm = format!("/vm-instances?q=uuid={uuid}");
+    assert_eq!(site.list(&vm).await[0]["state"], "Stopping", "nobody knows whether the guest still runs");
     site.world().obey();
-    site.api.call(Method::PUT, &path, json!({ "stopVmInstance": {} })).await.unwrap();
+    let began = Instant::now();
+    while site.list(&vm).await[0]["state"] != "Stopped" {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is not tried again");
+        sleep(Duration::from_millis(50)).await;
+    }
     assert!(site.world().state().domains.is_empty());
 }
 

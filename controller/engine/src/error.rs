@@ -98,6 +98,14 @@ impl ErrorCode {
         self.is(code) || self.0.cause.as_ref().is_some_and(|cause| cause.is_rooted_in(code))
     }
 
+    /// The same error, told with more words.
+    #[must_use]
+    pub fn retold(&self, details: String) -> Self {
+        let mut told = self.clone();
+        told.0.details = details;
+        told
+    }
+
     #[must_use]
     pub fn caused_by(mut self, cause: ErrorCode) -> Self {
         self.0.cause = Some(cause);

@@ -365,12 +365,12 @@ fn parked(first: &ErrorCode, step: &str, undo: &ErrorCode) -> ErrorCode {
         "{}; what it had begun is not cleaned up yet, step \"{step}\" is tried again",
         first.details()
     );
-    codes::OPERATION.because(details).caused_by(undo.clone())
+    first.retold(details).caused_by(undo.clone())
 }
 
 fn delayed(step: &str, error: ErrorCode) -> ErrorCode {
     let details = format!("{}; step \"{step}\" is tried again until it is done", error.details());
-    codes::OPERATION.because(details).caused_by(error)
+    error.retold(details)
 }
 
 fn pause(attempts: i64) -> Duration {
