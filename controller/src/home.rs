@@ -1,7 +1,7 @@
 //! The state directory: one controller at a time, the same one at every start.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -52,11 +52,18 @@ fn id(path: &Path) -> Result<String> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (id, fresh) = (Id::<Any>::random().to_string(), path.with_extension("new"));
-            let written = fs::write(&fresh, &id).and_then(|()| fs::rename(&fresh, path));
+            let written = write(&fresh, &id).and_then(|()| fs::rename(&fresh, path));
             written.map_err(|e| failed("write", path, &e)).map(|()| id)
         }
         Err(error) => Err(failed("read", path, &error)),
     }
+}
+
+/// On disk before it gets its name: an empty file would keep the controller from starting.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 fn failed(verb: &str, path: &Path, error: &io::Error) -> ErrorCode {

@@ -47,7 +47,6 @@ pub struct Db {
     readers: Readers,
     /// For units that wait for no other.
     apart: Option<Arc<Mutex<Writer>>>,
-    opener: Opener,
     home: Home,
 }
 
@@ -135,8 +134,8 @@ impl Db {
         let (units, queue) = mpsc::channel(4096);
         tokio::spawn(Writer::new(opener.clone(), Arc::clone(&home)).write_units(queue));
         let apart = matches!(opener, Opener::Postgres(_))
-            .then(|| Arc::new(Mutex::new(Writer::new(opener.clone(), Arc::clone(&home)))));
-        Ok(Db { units, readers, apart, opener, home })
+            .then(|| Arc::new(Mutex::new(Writer::new(opener, Arc::clone(&home)))));
+        Ok(Db { units, readers, apart, home })
     }
 
     pub(crate) fn belongs_to(&self, engine: WeakEngine) {
@@ -145,7 +144,7 @@ impl Db {
 
     /// Whether other controllers may work on the same database.
     pub fn is_shared(&self) -> bool {
-        matches!(self.opener, Opener::Postgres(_))
+        matches!(self.readers, Readers::Postgres(_))
     }
 
     /// Runs `unit` in a transaction; when it fails, nothing of it is kept.

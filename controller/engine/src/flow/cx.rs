@@ -11,7 +11,7 @@ use wire::caller::CallError;
 use wire::{Call, Fence, TaskId};
 
 use super::store::Guard;
-use super::{Flow, FlowView, Start, run};
+use super::{Flow, FlowView, HOLD_AGAIN, Start, run};
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
@@ -43,9 +43,6 @@ pub struct Hold {
     resource: Id<Any>,
     generation: i64,
 }
-
-/// Who waits for what another controller holds looks again so often, should no notice come.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One step of one flow at work.
 pub struct Cx {
@@ -131,7 +128,7 @@ impl Cx {
                 }
                 Err(owner) if owner.state == "running" => {
                     let told = self.engine.waiters().wait(owner.flow);
-                    let _ = tokio::time::timeout(LOOK_AGAIN, told).await;
+                    let _ = tokio::time::timeout(HOLD_AGAIN, told).await;
                 }
                 Err(owner) => return Err(owner.refuses()),
             }
