@@ -1,9 +1,15 @@
-//! Choosing where a VM runs: filters first, then a strategy orders what is left, then the first that can
-//! be claimed is taken. The claim is a conditional insert, so a race for the last room has one winner.
+//! Choosing where a VM runs: a strategy orders the hosts that have the room, and the first that can be
+//! claimed is taken. The claim is a conditional insert, so a race for the last room has one winner.
+//!
+//! The database filters and orders, and pages are small at first: a choice among a hundred thousand hosts
+//! reads a few rows.
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use engine::db::Tx;
 use engine::driver::Family;
+use engine::inventory::find;
 use engine::{ErrorCode, Id, Result, codes};
 use serde::{Deserialize, Serialize};
 
@@ -49,11 +55,18 @@ pub struct Place {
     pub storage: Option<Id<PrimaryStorage>>,
 }
 
-/// Orders the hosts that are left.
+/// In which order hosts are tried.
 #[async_trait]
 pub trait Strategy: Sync {
-    /// The best first.
-    async fn order(&self, tx: &mut Tx, hosts: Vec<HostInventory>) -> Result<Vec<HostInventory>>;
+    /// The hosts of a page of its order that are in scope and have the room, the best first.
+    async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Id<Host>>>;
+}
+
+/// A part of an order; each is larger than the one before.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    pub skip: i64,
+    pub limit: i64,
 }
 
 /// All of them; a new one is a type and a line here.
@@ -69,96 +82,127 @@ struct LeastVm;
 
 #[async_trait]
 impl Strategy for LeastVm {
-    async fn order(&self, tx: &mut Tx, mut hosts: Vec<HostInventory>) -> Result<Vec<HostInventory>> {
-        let counts = store::vms_by_host(tx).await?;
-        hosts.sort_by_key(|host| (counts.get(&host.uuid).copied().unwrap_or(0), host.uuid));
-        Ok(hosts)
+    async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Id<Host>>> {
+        store::emptiest_hosts(tx, demand, page).await
     }
 }
 
 /// Claims a place for `vm`, or says host by host why there is none.
 pub async fn claim(tx: &mut Tx, vm: Id<VmInstance>, demand: &Demand, strategy: &str) -> Result<Place> {
-    let hosts = store::hosts_in_scope(tx, demand).await?;
-    let total = hosts.len();
-    let (fit, mut unfit) = filter(tx, demand, hosts).await?;
-    for host in STRATEGIES.get(strategy)?.order(tx, fit).await? {
-        let storage = match &demand.disk {
-            None => None,
-            Some(disk) => match room(tx, demand, disk, host.uuid).await? {
-                Some(storage) => Some(storage),
-                None => {
-                    unfit.push(format!("host \"{}\" has no primary storage with enough room", host.name));
-                    continue;
-                }
-            },
+    let strategy = STRATEGIES.get(strategy)?;
+    let (mut page, mut unfit, mut networks) = (Page::FIRST, Vec::new(), Networks::default());
+    loop {
+        let hosts = match demand.host {
+            Some(host) => store::that_host(tx, demand, host).await?,
+            None => strategy.hosts(tx, demand, page).await?,
         };
-        if host::claim(tx, vm.cast(), host.uuid, demand.cpu, demand.memory).await? {
-            return Ok(Place { host: host.uuid, storage });
+        for host in &hosts {
+            match claim_on(tx, vm, demand, *host, &mut networks).await? {
+                Ok(place) => return Ok(place),
+                Err(reason) if unfit.len() < SHOWN => unfit.push(reason),
+                Err(_) => {}
+            }
         }
-        unfit.push(format!("host \"{}\" was filled up meanwhile", host.name));
+        if demand.host.is_some() || !page.is_full(&hosts) {
+            return Err(nowhere(tx, demand, unfit).await?);
+        }
+        page = page.next();
     }
-    Err(nowhere(total, &unfit))
 }
 
-fn nowhere(total: usize, unfit: &[String]) -> ErrorCode {
-    const SHOWN: usize = 5;
-    let details = match total {
-        0 => {
-            "no host can take the VM: there is no host in the zone, cluster and networks that it wants".into()
-        }
-        _ => {
-            let more = unfit.len().saturating_sub(SHOWN);
-            let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
-            let shown: Vec<_> = unfit.iter().take(SHOWN).map(String::as_str).collect();
-            format!("no host can take the VM: {}{tail}", shown.join("; "))
-        }
+/// How many hosts are named when none can take a VM.
+const SHOWN: usize = 5;
+
+/// What L2 network a cluster lacks for the VM, if one, as far as it was asked.
+type Networks = HashMap<Id<Cluster>, Option<String>>;
+
+impl Page {
+    const FIRST: Page = Page { skip: 0, limit: 4 };
+
+    fn is_full<T>(self, found: &[T]) -> bool {
+        i64::try_from(found.len()).is_ok_and(|found| found >= self.limit)
+    }
+
+    fn next(self) -> Page {
+        Page { skip: self.skip + self.limit, limit: (self.limit * 8).min(4096) }
+    }
+}
+
+/// Claims a place on a host that has the room for `vm`, or tells why it cannot be there.
+async fn claim_on(
+    tx: &mut Tx,
+    vm: Id<VmInstance>,
+    demand: &Demand,
+    host: Id<Host>,
+    networks: &mut Networks,
+) -> Result<Result<Place, String>> {
+    let host: HostInventory = find(tx, host).await?;
+    let reserved = tx.engine().setting(&RESERVED_MEMORY);
+    if let Some(reason) = unusable(&host, demand, reserved) {
+        return Ok(Err(reason));
+    }
+    let missing = match networks.get(&host.cluster_uuid) {
+        Some(known) => known.clone(),
+        None => store::missing_l2(tx, &host, &demand.l3_networks).await?,
     };
-    NO_HOST.because(details)
+    networks.insert(host.cluster_uuid, missing.clone());
+    if let Some(l2) = missing {
+        let name = &host.name;
+        return Ok(Err(format!("host \"{name}\" has no L2 network \"{l2}\": attach it to its cluster")));
+    }
+    let storage = match &demand.disk {
+        None => None,
+        Some(disk) => match room(tx, demand, disk, host.uuid).await? {
+            Some(storage) => Some(storage),
+            None => {
+                return Ok(Err(format!("host \"{}\" has no primary storage with enough room", host.name)));
+            }
+        },
+    };
+    match host::claim(tx, vm.cast(), host.uuid, demand.cpu, demand.memory).await? {
+        true => Ok(Ok(Place { host: host.uuid, storage })),
+        false => Ok(Err(format!("host \"{}\" was filled up meanwhile", host.name))),
+    }
+}
+
+/// Why no host can take the VM: what was told of those with room, and what is wrong with others.
+async fn nowhere(tx: &mut Tx, demand: &Demand, mut unfit: Vec<String>) -> Result<ErrorCode> {
+    let total = store::count_in_scope(tx, demand).await?;
+    if total == 0 {
+        let details =
+            "no host can take the VM: there is no host in the zone, cluster and networks that it wants";
+        return Ok(NO_HOST.because(details));
+    }
+    let reserved = tx.engine().setting(&RESERVED_MEMORY);
+    for host in store::some_in_scope(tx, demand).await? {
+        unfit.extend(unusable(&host, demand, reserved).filter(|reason| !unfit.contains(reason)));
+    }
+    unfit.truncate(SHOWN);
+    let more = total.saturating_sub(unfit.len());
+    let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
+    Ok(NO_HOST.because(format!("no host can take the VM: {}{tail}", unfit.join("; "))))
 }
 
 /// ZStack's code for it.
 pub const NO_HOST: engine::error::Code = engine::error::Code("HOST.1004", "no host can be allocated");
 
-async fn filter(
-    tx: &mut Tx,
-    demand: &Demand,
-    hosts: Vec<HostInventory>,
-) -> Result<(Vec<HostInventory>, Vec<String>)> {
-    let reserved = tx.engine().setting(&RESERVED_MEMORY);
-    let (mut fit, mut unfit) = (Vec::new(), Vec::new());
-    for host in hosts {
-        let reason = match unusable(&host, demand, reserved) {
-            Some(reason) => Some(reason),
-            None => store::missing_l2(tx, &host, &demand.l3_networks)
-                .await?
-                .map(|l2| format!("has no L2 network \"{l2}\": attach it to its cluster")),
-        };
-        match reason {
-            None => fit.push(host),
-            Some(reason) => unfit.push(format!("host \"{}\" {reason}", host.name)),
-        }
-    }
-    Ok((fit, unfit))
-}
-
 fn unusable(host: &HostInventory, demand: &Demand, reserved: i64) -> Option<String> {
-    let memory = host.available_memory_capacity - reserved;
-    if host.state != "Enabled" {
-        return Some(format!("is {}", host.state));
-    }
-    if !host.is_connected() {
-        return Some(format!("is {}", host.status));
-    }
-    if host.hypervisor_type != demand.hypervisor {
-        return Some(format!("runs {}", host.hypervisor_type));
-    }
-    if host.available_cpu_capacity < demand.cpu {
-        return Some(format!("has {} CPUs left, {} are needed", host.available_cpu_capacity, demand.cpu));
-    }
-    (memory < demand.memory).then(|| {
-        let mib = |bytes: i64| bytes.max(0) >> 20;
+    let (cpu, memory) = (host.available_cpu_capacity, host.available_memory_capacity - reserved);
+    let mib = |bytes: i64| bytes.max(0) >> 20;
+    let reason = if host.state != "Enabled" {
+        format!("is {}", host.state)
+    } else if !host.is_connected() {
+        format!("is {}", host.status)
+    } else if host.hypervisor_type != demand.hypervisor {
+        format!("runs {}", host.hypervisor_type)
+    } else if cpu < demand.cpu {
+        format!("has {cpu} CPUs left, {} are needed", demand.cpu)
+    } else if memory < demand.memory {
         format!("has {} MiB of memory left, {} are needed", mib(memory), mib(demand.memory))
-    })
+    } else {
+        return None;
+    };
+    Some(format!("host \"{}\" {reason}", host.name))
 }
 
 /// The emptiest storage of the host that takes the disk, and its image when it is not cached.

@@ -1,15 +1,13 @@
-use std::collections::HashMap;
-
 use engine::db::{Tx, Value};
 use engine::inventory::find;
 use engine::{Any, Id, Result, Stamp, args, codes};
 use serde_json::json;
 
-use super::allocate::Demand;
+use super::allocate::{Demand, Page};
 use super::api::UpdateVmInstance;
 use super::create::Create;
 use super::{VmInstance, VmInstanceInventory};
-use crate::host::{self, Host, HostInventory};
+use crate::host::{self, Host, HostInventory, RESERVED_MEMORY};
 use crate::l3::L3Network;
 use crate::nic::{self, VmNicInventory};
 use crate::volume::{self, Volume, VolumeInventory};
@@ -44,8 +42,21 @@ const UPDATE: &str = "UPDATE vm_instance SET name = coalesce($2, name), \
      description = coalesce($3, description), guest_os_type = coalesce($4, guest_os_type), \
      platform = coalesce($5, platform), last_op_date = $6 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM vm_instance WHERE uuid = $1";
-const COUNTS: &str = "SELECT host_uuid, vms FROM host_usage";
+/// The order of tables is the order of reading: the first hosts that fit are the ones.
+const EMPTIEST: &str = "SELECT h.uuid FROM host_usage u CROSS JOIN host h CROSS JOIN cluster c \
+     CROSS JOIN zone z WHERE h.uuid = u.host_uuid AND c.uuid = h.cluster_uuid AND z.uuid = h.zone_uuid \
+     AND h.state = 'Enabled' AND h.status = 'Connected' AND c.state = 'Enabled' AND z.state = 'Enabled' \
+     AND (CAST($1 AS TEXT) IS NULL OR h.zone_uuid = $1) AND (CAST($2 AS TEXT) IS NULL OR h.cluster_uuid = $2) \
+     AND h.hypervisor_type = $3 AND h.total_cpu - u.cpu >= $4 AND h.total_memory - u.memory - $6 >= $5 \
+     ORDER BY u.vms, u.host_uuid LIMIT $7 OFFSET $8";
+const THAT_HOST: &str = "SELECT h.uuid FROM host h JOIN cluster c ON c.uuid = h.cluster_uuid \
+     JOIN zone z ON z.uuid = h.zone_uuid WHERE h.uuid = $1 AND c.state = 'Enabled' AND z.state = 'Enabled' \
+     AND (CAST($2 AS TEXT) IS NULL OR h.zone_uuid = $2) AND (CAST($3 AS TEXT) IS NULL OR h.cluster_uuid = $3)";
 const SCOPE: &str = "SELECT h.* FROM host_view h JOIN cluster c ON c.uuid = h.cluster_uuid \
+     JOIN zone z ON z.uuid = h.zone_uuid WHERE c.state = 'Enabled' AND z.state = 'Enabled' \
+     AND (CAST($1 AS TEXT) IS NULL OR h.zone_uuid = $1) AND (CAST($2 AS TEXT) IS NULL OR h.cluster_uuid = $2) \
+     AND (CAST($3 AS TEXT) IS NULL OR h.uuid = $3) LIMIT 100";
+const SCOPE_SIZE: &str = "SELECT count(*) FROM host h JOIN cluster c ON c.uuid = h.cluster_uuid \
      JOIN zone z ON z.uuid = h.zone_uuid WHERE c.state = 'Enabled' AND z.state = 'Enabled' \
      AND (CAST($1 AS TEXT) IS NULL OR h.zone_uuid = $1) AND (CAST($2 AS TEXT) IS NULL OR h.cluster_uuid = $2) \
      AND (CAST($3 AS TEXT) IS NULL OR h.uuid = $3)";
@@ -174,13 +185,29 @@ pub(super) async fn on_usable_host(tx: &mut Tx, vm: &VmInstanceInventory) -> Res
     }
 }
 
-pub(super) async fn vms_by_host(tx: &mut Tx) -> Result<HashMap<Id<Host>, i64>> {
-    Ok(tx.all::<(Id<Host>, i64)>(COUNTS, args![]).await?.into_iter().collect())
+/// Those in scope that have the room, the one with the fewest VMs first.
+pub(super) async fn emptiest_hosts(tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Id<Host>>> {
+    let reserved = tx.engine().setting(&RESERVED_MEMORY);
+    let mut values = args![demand.zone, demand.cluster, &demand.hypervisor, demand.cpu, demand.memory];
+    values.extend(args![reserved, page.limit, page.skip]);
+    Ok(tx.all::<(Id<Host>,)>(EMPTIEST, values).await?.into_iter().map(|(host,)| host).collect())
 }
 
-/// The hosts that a VM might be on, whatever their state.
-pub(super) async fn hosts_in_scope(tx: &mut Tx, demand: &Demand) -> Result<Vec<HostInventory>> {
+/// The host, if it is in scope.
+pub(super) async fn that_host(tx: &mut Tx, demand: &Demand, host: Id<Host>) -> Result<Vec<Id<Host>>> {
+    let found: Option<(Id<Host>,)> = tx.opt(THAT_HOST, args![host, demand.zone, demand.cluster]).await?;
+    Ok(found.into_iter().map(|(host,)| host).collect())
+}
+
+/// Some of the hosts that the VM might be on, whatever their state.
+pub(super) async fn some_in_scope(tx: &mut Tx, demand: &Demand) -> Result<Vec<HostInventory>> {
     tx.all(SCOPE, args![demand.zone, demand.cluster, demand.host]).await
+}
+
+/// How many there are of them.
+pub(super) async fn count_in_scope(tx: &mut Tx, demand: &Demand) -> Result<usize> {
+    let count = tx.number(SCOPE_SIZE, args![demand.zone, demand.cluster, demand.host]).await?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// The name of an L2 network that the VM needs and the host's cluster has not.

@@ -28,7 +28,8 @@ pub struct Effect {
 }
 
 impl Effect {
-    pub(crate) fn of(task: &Task, before: &State, done: bool) -> Self {
+    /// The command is about to be carried out where things are as in `state`.
+    pub(crate) fn begun(task: &Task, state: &State) -> Self {
         let fence = task.fence.clone();
         let resource = fence.as_ref().map(|fence| fence.resource.clone()).unwrap_or_default();
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -36,12 +37,12 @@ impl Effect {
             at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             task: task.id.to_string(),
             path: task.path.to_owned(),
-            again: task.path == vm::Start::PATH && before.domains.contains_key(&resource),
+            again: task.path == vm::Start::PATH && state.domains.contains_key(&resource),
             resource,
             generation: fence.as_ref().map_or(0, |fence| fence.generation),
             epoch: fence.as_ref().map_or(0, |fence| fence.epoch),
             sender: task.callback.as_deref().unwrap_or_default().to_owned(),
-            done,
+            done: false,
         }
     }
 }

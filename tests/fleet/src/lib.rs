@@ -151,9 +151,8 @@ impl World {
         lock(&self.refusals).get(path).cloned().or_else(|| self.manners.refusal(path))
     }
 
-    fn note(&self, task: &wire::agent::Task, before: &State, done: bool) {
-        let mut effects = lock(&self.effects);
-        effects.push(Effect::of(task, before, done));
+    fn note(&self, effect: Effect) {
+        lock(&self.effects).push(effect);
     }
 
     /// Changes what is there behind everybody's back.
@@ -199,9 +198,9 @@ async fn obey<C: Call>(
     }
     let reply = {
         let mut state = lock(&cx.state);
-        let before = state.clone();
+        let begun = Effect::begun(cx.task(), &state);
         let reply = effect(&mut state);
-        cx.note(cx.task(), &before, reply.is_ok());
+        cx.note(Effect { done: reply.is_ok(), ..begun });
         reply
     };
     cx.spring(C::PATH, Moment::After);
