@@ -33,7 +33,7 @@ pub struct Event {
     pub payload: Value,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(crate::db::Row)]
 struct Row {
     seq: i64,
     name: String,

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
@@ -100,15 +101,9 @@ impl<'de, T: ?Sized> Deserialize<'de> for Id<T> {
     }
 }
 
-impl<T: ?Sized> sqlx::Type<sqlx::Sqlite> for Id<T> {
-    fn type_info() -> sqlx::sqlite::SqliteTypeInfo {
-        <String as sqlx::Type<sqlx::Sqlite>>::type_info()
-    }
-}
-
-impl<'r, T: ?Sized> sqlx::Decode<'r, sqlx::Sqlite> for Id<T> {
-    fn decode(value: sqlx::sqlite::SqliteValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
-        Ok(<&str as sqlx::Decode<sqlx::Sqlite>>::decode(value)?.parse::<Id<T>>()?)
+impl<T: ?Sized> FromSql for Id<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(|error: String| FromSqlError::Other(error.into()))
     }
 }
 
@@ -128,6 +123,12 @@ impl<'r, T: ?Sized> sqlx::Decode<'r, sqlx::Postgres> for Id<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Stamp(pub i64);
+
+impl FromSql for Stamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(Stamp)
+    }
+}
 
 impl Stamp {
     pub fn now() -> Self {

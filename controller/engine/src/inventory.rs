@@ -71,7 +71,7 @@ impl<C: Column> Column for Option<C> {
 macro_rules! inventory {
     ($(#[$meta:meta])* $name:ident in $table:literal { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)?) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, sqlx::FromRow, serde::Serialize)]
+        #[derive(Clone, Debug, $crate::db::Row, serde::Serialize)]
         #[serde(rename_all = "camelCase")]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
 

@@ -6,7 +6,7 @@ use crate::host::Host;
 const VM: &str = "SELECT name, state, host_uuid FROM vm_instance WHERE uuid = $1";
 
 /// What is to be known of a VM.
-#[derive(sqlx::FromRow)]
+#[derive(engine::db::Row)]
 pub(super) struct Vm {
     pub name: String,
     pub state: String,

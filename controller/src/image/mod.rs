@@ -68,7 +68,7 @@ inventory! {
 }
 
 /// A copy as the API shows it. While an upload is awaited, `install_path` is where to PUT the bits.
-#[derive(Clone, Debug, sqlx::FromRow, Serialize)]
+#[derive(Clone, Debug, engine::db::Row, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageBackupStorageRefInventory {
     pub image_uuid: Id<Image>,

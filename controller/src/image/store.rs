@@ -63,7 +63,7 @@ const PLACES: &str = "SELECT b.* FROM backup_storage b \
      WHERE z.backup_storage_uuid = b.uuid AND z.zone_uuid = $2)) ORDER BY b.create_date, b.uuid";
 
 /// One copy as the work on it needs it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, engine::db::Row)]
 pub(super) struct CopyRow {
     pub uuid: Id<ImageCopy>,
     pub image_uuid: Id<Image>,

@@ -35,7 +35,7 @@ const ON_HOST: &str = "SELECT l.* FROM l3_network l JOIN l3_network_host n ON n.
      WHERE n.host_uuid = $1 ORDER BY l.uuid";
 
 /// What an update may change.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, engine::db::Row)]
 pub(super) struct Facts {
     pub name: String,
     pub description: Option<String>,

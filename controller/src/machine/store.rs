@@ -34,7 +34,7 @@ const DELETE_TOKEN: &str = "DELETE FROM enrolment_token WHERE uuid = $1";
 const FORGET_TOKENS: &str = "DELETE FROM enrolment_token WHERE expired_date < $1";
 
 /// A token as it is checked.
-#[derive(sqlx::FromRow)]
+#[derive(engine::db::Row)]
 pub(super) struct TokenRow {
     pub uuid: Id<EnrolmentToken>,
     pub roles: String,

@@ -19,7 +19,7 @@ const DELETE: &str = "DELETE FROM vm_nic WHERE uuid = $1";
 const USED_IPS: &str = "SELECT vm_nic_uuid, uuid, ip_range_uuid, l3_network_uuid, ip_version, ip, netmask, \
      gateway, used_for, ip_in_long, create_date, last_op_date FROM used_ip WHERE vm_nic_uuid IN ($*)";
 
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize, engine::db::Row)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsedIp {
     vm_nic_uuid: String,

@@ -51,7 +51,7 @@ const CANDIDATES: &str = "SELECT p.uuid AS storage, h.total_capacity - coalesce(
      WHERE h.host_uuid = $1 AND p.state = 'Enabled' ORDER BY available DESC";
 
 /// A storage of a host that might take a volume.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, engine::db::Row)]
 pub struct Candidate {
     pub storage: Id<PrimaryStorage>,
     /// Bytes.

@@ -12,7 +12,7 @@ use engine::module::Module;
 use serde::Serialize;
 
 /// A setting as the API shows it. `id` numbers the list of one controller and means nothing else.
-#[derive(Clone, Debug, sqlx::FromRow, Serialize)]
+#[derive(Clone, Debug, engine::db::Row, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GlobalConfigInventory {
     pub id: i64,

@@ -75,7 +75,7 @@ const STANDS_OFF: &str = "SELECT v.uuid, v.name, v.state, coalesce(o.generation,
 const DESTROYED: &str = "SELECT uuid, name FROM vm_instance WHERE state = 'Destroyed' AND last_op_date < $1";
 
 /// A VM as a look at its host needs it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, engine::db::Row)]
 pub struct Stand {
     pub uuid: Id<Any>,
     pub name: String,

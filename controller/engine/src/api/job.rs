@@ -68,7 +68,7 @@ pub(super) struct NewJob {
     pub web_hook: Option<String>,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(crate::db::Row)]
 struct JobRow {
     uuid: Id<Any>,
     api: String,

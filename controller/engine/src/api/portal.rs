@@ -1,6 +1,7 @@
 //! The front door: routes requests to calls, checks sessions, makes jobs, tells their results.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -84,10 +85,9 @@ async fn handle(
     let body = request::body(&body).map_err(malformed)?;
     let entry = place.choose(&body).map_err(malformed)?;
     let session = place.session(&headers, &entry).await?;
-    if let EntryKind::Query { run } = &entry.kind {
+    if let EntryKind::Query { .. } = &entry.kind {
         let query = Query::parse(&url).map_err(malformed)?;
-        let mut tx = place.engine.db().read().await?;
-        return Ok(Json(run(query, &mut tx).await?).into_response());
+        return Ok(Json(place.find(&entry, query).await?).into_response());
     }
     let params = request::params(&path, &url, entry.route.body, body).map_err(malformed)?;
     match (&entry.kind, session) {
@@ -115,8 +115,7 @@ async fn one(
     let mut query = Query::parse(&pairs(&uri))?;
     let uuid = path.iter().next().map_or("", |(_, value)| value);
     query.conditions.push(format!("uuid={uuid}"));
-    let EntryKind::Query { run } = &entry.kind else { return Err(nowhere(Method::GET, uri).await) };
-    let reply = run(query, &mut place.engine.db().read().await?).await?;
+    let reply = place.find(&entry, query).await?;
     if reply["inventories"].as_array().is_some_and(Vec::is_empty) {
         let error =
             codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
@@ -135,6 +134,15 @@ impl Place {
             let keys: Vec<_> = self.entries.iter().filter_map(|e| e.route.body).collect();
             codes::INVALID_ARGUMENT.because(format!("the body must name one action of {}", keys.join(", ")))
         })
+    }
+
+    async fn find(&self, entry: &Arc<Entry>, query: Query) -> Result<Value> {
+        let entry = Arc::clone(entry);
+        let read = self.engine.db().read_much(move |tx| match &entry.kind {
+            EntryKind::Query { run } => run(query, tx),
+            _ => Box::pin(ready(Err(codes::INTERNAL.because("a call that is no query was asked as one")))),
+        });
+        read.await
     }
 
     async fn session(&self, headers: &HeaderMap, entry: &Entry) -> Result<Option<Session>, Refused> {

@@ -12,6 +12,7 @@
 //! known, and who asks must look.
 
 mod postgres;
+mod row;
 mod sqlite;
 mod value;
 mod writer;
@@ -22,11 +23,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rusqlite::Connection;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, PgRow};
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{FromRow, Postgres, Sqlite};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Postgres, SqlSafeStr, SqlStr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::engine::{Engine, WeakEngine};
@@ -34,6 +35,7 @@ use crate::error::{ErrorCode, Result, codes};
 use crate::notice::Notice;
 
 pub(crate) use postgres::Heard;
+pub use row::{Cell, Cells, Row, Unreadable};
 pub use value::Value;
 use writer::Writer;
 
@@ -59,14 +61,14 @@ pub struct Migrations {
 
 #[derive(Clone)]
 enum Readers {
-    Sqlite(SqlitePool),
+    Sqlite(sqlite::Store),
     Postgres(PgPool),
 }
 
 /// How connections for writing are made.
 #[derive(Clone)]
 enum Opener {
-    Sqlite(sqlx::sqlite::SqliteConnectOptions),
+    Sqlite(sqlite::Store),
     Postgres(sqlx::postgres::PgConnectOptions),
 }
 
@@ -82,49 +84,24 @@ pub struct Tx {
 }
 
 enum Conn {
-    Sqlite(SqliteConnection),
-    SqliteReader(PoolConnection<Sqlite>),
+    Sqlite(Connection),
+    SqliteReader(sqlite::Reader),
     Postgres(PgConnection),
     PostgresReader(PoolConnection<Postgres>),
 }
 
-/// A row type of any statement: `#[derive(sqlx::FromRow)]`.
-pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-impl<R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> Row for R {}
-
 type Verdict = Box<dyn FnOnce(Result<()>) + Send>;
 type Unit = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, (bool, Verdict)> + Send>;
-
-/// Runs `$do` with `$query`, the statement bound to its values, on the connection at hand.
-macro_rules! on_conn {
-    ($self:ident, $make:path, $sql:expr, $args:expr, $query:ident, $conn:ident => $do:expr) => {
-        match &mut $self.conn {
-            Conn::Sqlite($conn) => {
-                let $query = $make($sql, value::for_sqlite($args));
-                $do
-            }
-            Conn::SqliteReader($conn) => {
-                let ($query, $conn) = ($make($sql, value::for_sqlite($args)), &mut **$conn);
-                $do
-            }
-            Conn::Postgres($conn) => {
-                let $query = $make($sql, value::for_postgres($args));
-                $do
-            }
-            Conn::PostgresReader($conn) => {
-                let ($query, $conn) = ($make($sql, value::for_postgres($args)), &mut **$conn);
-                $do
-            }
-        }
-    };
-}
 
 impl Db {
     /// Opens `sqlite:<path>` (made when absent) or `postgres://…` and brings its tables up to date.
     pub async fn open(url: &str, migrations: Migrations) -> Result<Db> {
         let home = Home::default();
         let (opener, readers) = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => sqlite::open(url, migrations.sqlite).await?,
+            Some("sqlite") => {
+                let store = sqlite::open(url, migrations.sqlite).await?;
+                (Opener::Sqlite(store.clone()), Readers::Sqlite(store))
+            }
             Some("postgres" | "postgresql") => postgres::open(url, migrations.postgres).await?,
             _ => {
                 let details = format!("database.url \"{url}\" must begin with sqlite: or postgres://");
@@ -132,7 +109,7 @@ impl Db {
             }
         };
         let (units, queue) = mpsc::channel(4096);
-        tokio::spawn(Writer::new(opener.clone(), Arc::clone(&home)).write_units(queue));
+        Writer::new(opener.clone(), Arc::clone(&home)).begin(queue)?;
         let apart = matches!(opener, Opener::Postgres(_))
             .then(|| Arc::new(Mutex::new(Writer::new(opener, Arc::clone(&home)))));
         Ok(Db { units, readers, apart, home })
@@ -174,10 +151,25 @@ impl Db {
     /// A connection for reading; each statement sees what was committed before it.
     pub async fn read(&self) -> Result<Tx> {
         let conn = match &self.readers {
-            Readers::Sqlite(pool) => Conn::SqliteReader(pool.acquire().await.map_err(explain)?),
+            Readers::Sqlite(store) => Conn::SqliteReader(store.reader()?),
             Readers::Postgres(pool) => Conn::PostgresReader(pool.acquire().await.map_err(explain)?),
         };
         Ok(Tx::new(conn, Arc::clone(&self.home)))
+    }
+
+    /// Reads what may take long, without keeping the threads that everybody works in.
+    pub async fn read_much<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let mut tx = self.read().await?;
+        if self.is_shared() {
+            return work(&mut tx).await;
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let read = tokio::task::spawn_blocking(move || runtime.block_on(work(&mut tx)));
+        read.await.unwrap_or_else(|_| Err(codes::INTERNAL.because("reading panicked; see the log")))
     }
 
     /// What other controllers tell, from now on; `None` when there can be no others.
@@ -247,34 +239,37 @@ impl Tx {
 
     /// What stands around units, without values.
     async fn bracket(&mut self, sql: &'static str) -> Result<()> {
-        let done = match &mut self.conn {
-            Conn::Sqlite(conn) => sqlx::query(sql).execute(conn).await.map(|_| ()),
-            Conn::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(|_| ()),
+        match &mut self.conn {
+            Conn::Sqlite(conn) => Ok(conn.execute_batch(sql)?),
+            Conn::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(|_| ()).map_err(explain),
             Conn::SqliteReader(_) | Conn::PostgresReader(_) => unreachable!("readers write nothing"),
-        };
-        done.map_err(explain)
+        }
     }
 
     /// The number of rows changed.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64> {
-        on_conn!(self, sqlx::query_with, sql, args, query, conn => {
-            Ok(query.execute(conn).await.map_err(explain)?.rows_affected())
-        })
+        let conn = match &mut self.conn {
+            Conn::Sqlite(conn) => return sqlite::exec(conn, sql, &args),
+            Conn::SqliteReader(reader) => return sqlite::exec(reader.connection(), sql, &args),
+            Conn::Postgres(conn) => conn,
+            Conn::PostgresReader(conn) => &mut **conn,
+        };
+        let done = sqlx::query_with(sql, value::for_postgres(args)).execute(conn).await;
+        Ok(done.map_err(explain)?.rows_affected())
     }
 
     pub async fn all<R: Row>(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<R>> {
-        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => query.fetch_all(conn).await.map_err(explain))
+        self.rows(sql.into_sql_str(), args, usize::MAX).await
     }
 
     pub async fn opt<R: Row>(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Option<R>> {
-        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => {
-            query.fetch_optional(conn).await.map_err(explain)
-        })
+        Ok(self.rows(sql.into_sql_str(), args, 1).await?.pop())
     }
 
     /// The one row there must be.
     pub async fn one<R: Row>(&mut self, sql: &'static str, args: Vec<Value>) -> Result<R> {
-        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => query.fetch_one(conn).await.map_err(explain))
+        let found = self.opt(sql, args).await?;
+        found.ok_or_else(|| codes::INTERNAL.because(format!("a statement yields no row: {sql}")))
     }
 
     /// The integer that the statement yields.
@@ -291,29 +286,47 @@ impl Tx {
 
     /// Rows of a statement that was composed of declared names only ([`crate::query`]).
     pub(crate) async fn composed<R: Row>(&mut self, sql: String, args: Vec<Value>) -> Result<Vec<R>> {
-        let sql = sqlx::AssertSqlSafe(sql);
-        on_conn!(self, sqlx::query_as_with, sql, args, query, conn => query.fetch_all(conn).await.map_err(explain))
+        self.rows(sqlx::AssertSqlSafe(sql).into_sql_str(), args, usize::MAX).await
+    }
+
+    /// At most so many of the rows.
+    async fn rows<R: Row>(&mut self, sql: SqlStr, args: Vec<Value>, most: usize) -> Result<Vec<R>> {
+        let conn = match &mut self.conn {
+            Conn::Sqlite(conn) => return sqlite::rows(conn, sql.as_str(), &args, most),
+            Conn::SqliteReader(reader) => {
+                return sqlite::rows(reader.connection(), sql.as_str(), &args, most);
+            }
+            Conn::Postgres(conn) => conn,
+            Conn::PostgresReader(conn) => &mut **conn,
+        };
+        let query = sqlx::query_with(sql, value::for_postgres(args));
+        let rows = match most {
+            1 => query.fetch_optional(conn).await.map_err(explain)?.into_iter().collect(),
+            _ => query.fetch_all(conn).await.map_err(explain)?,
+        };
+        Ok(rows.iter().map(|row| R::read(&Cells::Postgres(row))).collect::<Result<_, _>>()?)
     }
 }
 
-/// What the database said of a statement, or that it said nothing.
+/// What PostgreSQL said of a statement, or that it said nothing.
 fn explain(error: sqlx::Error) -> ErrorCode {
     match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
         Some(sqlx::error::ErrorKind::UniqueViolation) => {
             codes::INVALID_ARGUMENT.because(format!("there is one already: {error}"))
         }
-        Some(sqlx::error::ErrorKind::ForeignKeyViolation) => {
-            codes::STATE.because("something else still refers to it, or what it refers to is gone")
-        }
+        Some(sqlx::error::ErrorKind::ForeignKeyViolation) => referred(),
         _ => error.into(),
     }
+}
+
+fn referred() -> ErrorCode {
+    codes::STATE.because("something else still refers to it, or what it refers to is gone")
 }
 
 impl From<sqlx::Error> for ErrorCode {
     fn from(error: sqlx::Error) -> Self {
         let wrong = matches!(&error, sqlx::Error::Database(said) if !is_away(said.code().as_deref()));
-        let wrong = wrong || matches!(&error, sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. });
-        if wrong {
+        if wrong || matches!(&error, sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. }) {
             tracing::error!(%error, "a statement is wrong");
             return codes::INTERNAL.because(format!("the metadata database refuses a statement: {error}"));
         }
@@ -321,12 +334,9 @@ impl From<sqlx::Error> for ErrorCode {
     }
 }
 
-/// Whether a code says that the database cannot work now, rather than that the statement is wrong: of
-/// PostgreSQL connections lost, resources, shutdown, timeouts; of SQLite busy, full, I/O.
+/// Whether a code says that the database cannot work now, rather than that the statement is wrong:
+/// connections lost, resources, shutdown, timeouts.
 fn is_away(code: Option<&str>) -> bool {
     let code = code.unwrap_or_default();
-    let postgres = code.len() == 5
-        && (["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)) || code == "25P03");
-    let sqlite = code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13].contains(&(code & 0xff)));
-    if code.len() == 5 { postgres } else { sqlite }
+    ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)) || code == "25P03"
 }

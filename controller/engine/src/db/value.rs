@@ -1,11 +1,12 @@
 //! What statements are given, and how each database is given it.
 
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::Arguments;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo};
-use sqlx::sqlite::SqliteArguments;
 
 /// What a statement is given.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,18 +38,15 @@ impl sqlx::Encode<'_, sqlx::Postgres> for Untyped {
     }
 }
 
-pub(super) fn for_sqlite(args: Vec<Value>) -> SqliteArguments {
-    let mut bound = SqliteArguments::default();
-    for value in args {
-        let added = match value {
-            Value::Null => bound.add(None::<String>),
-            Value::Text(text) => bound.add(text),
-            Value::Int(number) => bound.add(number),
-            Value::Bool(truth) => bound.add(truth),
-        };
-        added.expect("texts, integers and truths always encode");
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Null => ToSqlOutput::Owned(rusqlite::types::Value::Null),
+            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Value::Bool(truth) => ToSqlOutput::Borrowed(ValueRef::Integer((*truth).into())),
+        })
     }
-    bound
 }
 
 pub(super) fn for_postgres(args: Vec<Value>) -> PgArguments {

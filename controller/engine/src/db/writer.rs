@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Conn, Home, Opener, Tx, Unit, Verdict, postgres, sqlite};
+use super::{Conn, Home, Opener, Tx, Unit, Verdict, postgres};
 use crate::args;
 use crate::error::{ErrorCode, Result, codes};
 
@@ -35,7 +35,21 @@ impl Writer {
         Writer { opener, home, tx: None }
     }
 
-    pub async fn write_units(mut self, mut queue: mpsc::Receiver<Unit>) {
+    /// Writes what comes, on SQLite in a thread of its own, which waits for the disk.
+    pub fn begin(self, queue: mpsc::Receiver<Unit>) -> Result<()> {
+        match self.opener {
+            Opener::Postgres(_) => drop(tokio::spawn(self.write_units(queue))),
+            Opener::Sqlite(_) => {
+                let runtime = tokio::runtime::Handle::current();
+                let work = move || runtime.block_on(self.write_units(queue));
+                let begun = std::thread::Builder::new().name("database".into()).spawn(work);
+                begun.map_err(|e| codes::INTERNAL.because(format!("cannot start a thread: {e}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_units(mut self, mut queue: mpsc::Receiver<Unit>) {
         let mut group = Vec::with_capacity(GROUP);
         while queue.recv_many(&mut group, GROUP).await > 0 {
             self.write_group(&mut group, Order::One).await;
@@ -81,7 +95,7 @@ impl Writer {
 
     async fn open(&mut self) -> Result<Tx> {
         let conn = match &self.opener {
-            Opener::Sqlite(options) => Conn::Sqlite(sqlite::connect(options).await?),
+            Opener::Sqlite(store) => Conn::Sqlite(store.writer()?),
             Opener::Postgres(options) => Conn::Postgres(postgres::connect(options).await?),
         };
         Ok(Tx::new(conn, Arc::clone(&self.home)))
@@ -115,8 +129,7 @@ async fn run_group(
         } else {
             tx.after.truncate(hooks);
             tx.notices.truncate(notices);
-            tx.bracket("ROLLBACK TO SAVEPOINT unit").await?;
-            tx.bracket("RELEASE SAVEPOINT unit").await?;
+            tx.bracket("ROLLBACK TO SAVEPOINT unit; RELEASE SAVEPOINT unit").await?;
         }
     }
     tell_others(tx).await?;

@@ -12,7 +12,7 @@ use crate::node::{self, Node};
 use crate::notice::Notice;
 
 /// One line of the journal.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, crate::db::Row)]
 pub(crate) struct FlowRow {
     pub uuid: Id<FlowView>,
     pub name: String,
@@ -31,7 +31,7 @@ pub(crate) struct FlowRow {
 }
 
 /// An unfinished flow as it was when it was found to be nobody's.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, crate::db::Row)]
 pub(crate) struct Claim {
     pub uuid: Id<FlowView>,
     pub name: String,
@@ -91,7 +91,7 @@ impl FlowView {
 }
 
 /// The live flow that owns a resource.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, crate::db::Row)]
 pub struct OwnedBy {
     pub flow: Id<FlowView>,
     pub title: String,
@@ -147,7 +147,7 @@ const END: &str = "UPDATE flow SET state = $4, body = $5, log = $6, answer = $7,
      WHERE uuid = $1 AND owner = $2 AND epoch = $3";
 
 /// How a flow stands, for those who wait for its end.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, crate::db::Row)]
 pub(crate) struct End {
     state: String,
     error: Option<String>,

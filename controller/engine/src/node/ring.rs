@@ -12,9 +12,9 @@ use crate::id::Id;
 const POINTS: u32 = 1000;
 
 /// A controller that lives.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, crate::db::Row)]
 pub struct Member {
-    #[sqlx(rename = "uuid")]
+    #[row(column = "uuid")]
     pub id: Id<Node>,
     /// Where the others reach it.
     pub url: String,

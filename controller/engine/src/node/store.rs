@@ -15,9 +15,9 @@ const LEAVE: &str = "DELETE FROM node WHERE uuid = $1";
 const BURY: &str = "DELETE FROM node WHERE lease_until <= $1";
 const MEMBERS: &str = "SELECT uuid, url, lease_until FROM node ORDER BY uuid";
 
-#[derive(sqlx::FromRow)]
+#[derive(crate::db::Row)]
 struct Row {
-    #[sqlx(flatten)]
+    #[row(flatten)]
     member: Member,
     lease_until: i64,
 }

@@ -41,7 +41,7 @@ inventory! {
 }
 
 /// An address that was given out.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, engine::db::Row)]
 pub struct Address {
     pub ip: String,
     pub netmask: String,

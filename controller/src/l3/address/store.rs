@@ -34,7 +34,7 @@ const SPACES: &str = "SELECT r.uuid AS ip_range, r.l3_network_uuid AS l3_network
      FROM ip_range r JOIN l3_network l ON l.uuid = r.l3_network_uuid";
 
 /// How full a range is.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, engine::db::Row)]
 pub(super) struct Space {
     pub ip_range: Id<IpRange>,
     pub l3_network: Id<L3Network>,

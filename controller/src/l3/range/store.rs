@@ -28,7 +28,7 @@ const OPEN_SPANS: &str = "SELECT uuid, start_long, end_long, netmask, gateway FR
 const SPAN: &str = "SELECT uuid, start_long, end_long, netmask, gateway FROM ip_range WHERE uuid = $1";
 
 /// A range as addresses are taken from it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, engine::db::Row)]
 pub struct Span {
     pub uuid: Id<IpRange>,
     pub start_long: i64,

@@ -55,7 +55,7 @@ impl NetworkServiceProviderInventory {
 }
 
 /// A service of a network and the type of its provider.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, engine::db::Row)]
 pub(super) struct Assigned {
     pub service: String,
     pub provider: String,

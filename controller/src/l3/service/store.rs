@@ -37,7 +37,7 @@ const CONCERNED: &str = "SELECT * FROM host_view WHERE uuid IN ( \
          LEFT JOIN host_claim k ON k.vm_instance_uuid = v.uuid WHERE n.l3_network_uuid = $1) ORDER BY uuid";
 
 /// As an L3 network shows it.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize, engine::db::Row)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::l3) struct Ref {
     l3_network_uuid: String,
@@ -45,7 +45,7 @@ pub(in crate::l3) struct Ref {
     network_service_type: String,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(engine::db::Row)]
 struct LeaseRow {
     mac: String,
     ip: String,
