@@ -1,10 +1,13 @@
 //! The controller is killed at every command of a VM's life, before and after the command's effect.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use fleet::{Moment, State};
+use futures::future::join_all;
 use hyper::Method;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 use wire::Call;
 use wire::calls::{dhcp, localstorage, network, vm};
 
@@ -127,4 +130,42 @@ async fn an_acknowledged_call_is_carried_out_although_the_controller_dies_at_onc
     site.controller.start().await.unwrap();
     assert_eq!(site.end(&job).await.unwrap()["inventory"]["name"], "kept");
     assert_eq!(site.list("/zones?q=name=kept").await.len(), 1);
+}
+
+/// Longer than a lease and than agents' pauses between reports. `AWAY_SECONDS=600` is the whole promise.
+fn away() -> Duration {
+    let seconds = std::env::var("AWAY_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(20))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_no_controller_lived_is_settled_when_one_comes_back() {
+    let mut site = Site::start().await;
+    site.api.create("/vm-instances", site.vm("lives")).await.unwrap();
+    site.world().trap(vm::Start::PATH, Moment::After, site.controller.killer());
+    let begun = join_all((0..8).map(|n| {
+        let body = json!({ "params": site.vm(format!("begun-{n}")) });
+        site.api.begin(Method::POST, "/vm-instances", body)
+    }));
+    let jobs: Vec<_> = begun.await.into_iter().flatten().collect();
+    site.controller.dies().await.unwrap();
+    assert!(!jobs.is_empty(), "some were acknowledged");
+    sleep(away()).await;
+    let running = |state: State| state.domains.values().filter(|state| *state == "Running").count();
+    assert!(running(site.world().state()) >= 2, "VMs run without any controller");
+    site.controller.start().await.unwrap();
+    let back = Instant::now();
+    for job in &jobs {
+        assert_eq!(site.end(job).await.unwrap()["inventory"]["state"], "Running");
+    }
+    assert!(back.elapsed() < Duration::from_secs(60), "settled after {:?}", back.elapsed());
+    // Of a call whose answer was lost nobody knows the job.
+    while site.list("/vm-instances").await.iter().any(|vm| vm["state"] != "Running") {
+        assert!(back.elapsed() < Duration::from_secs(60), "not everything settled");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let known = site.list("/vm-instances").await.len();
+    assert!(known > jobs.len());
+    assert_eq!(site.world().count(vm::Start::PATH), known, "each was started once");
+    assert_eq!(running(site.world().state()), known);
 }
