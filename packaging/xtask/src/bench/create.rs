@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cumulet_tests::api::Api;
-use cumulet_tests::controller::{Controller, Ports};
+use cumulet_tests::controller::{Controller, Ports, Shared};
 use cumulet_tests::lab::program::command;
+use cumulet_tests::postgres::Postgres;
 use cumulet_tests::site::{Range, Site, Wanted};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,8 +22,12 @@ use super::ground::{Ground, build, example, program};
 use super::load::{Aim, Limit, Measured, Told, load};
 use super::subject::{free_address, processor_time};
 use super::table::{Figure, Gate, Line, Report, Unit};
+use crate::packages::{self, Purpose};
 
 const HOSTS: u8 = 8;
+/// As a controller has them that is told nothing else.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const LEASE: Duration = Duration::from_secs(10);
 /// Every host has fetched the image by then.
 const WARM_UP: usize = 32;
 /// How many at a time, for how long, and nova's creations per second with so many (see docs/benchmarks.md).
@@ -30,8 +37,15 @@ const LOADS: [(usize, Duration, f64); 3] =
 const NOVA_LATENCY: f64 = 480.0;
 const NOVA_PROCESSOR: f64 = 620.0;
 
+/// What the controller keeps its rows in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Base {
+    Sqlite,
+    Postgres,
+}
+
 /// Simulated hosts in a process of their own, which ends with its standard input.
-struct Fleet {
+pub struct Fleet {
     child: Child,
     input: Option<ChildStdin>,
     at: At,
@@ -57,66 +71,107 @@ struct Cloud {
     fleet: Fleet,
     api: Api,
     site: Site,
+    _postgres: Option<Postgres>,
 }
 
 pub async fn measure(ground: &Ground) -> Result<Report> {
     build(&["-p", "cumulet-controller"])?;
     build(&["-p", "fleet", "--example", "hosts"])?;
     build(&["-p", "xtask", "--example", "floor_create"])?;
-    ground.progress.stage("row 4: a controller with simulated hosts");
-    let cloud = Cloud::start(ground).await?;
-    load(&cloud.aim(Told::Looking), 1, Limit::trips(WARM_UP)).await?;
-    let (address, state) = (free_address()?, ground.state("row4-floor")?);
-    let args = [address.to_string().into(), state.into_os_string()];
-    let _floor = ground.start("floor_create.log", &example("floor_create"), args, address).await?;
-    let mut report = Report::default();
-    for (lanes, time, nova) in LOADS {
-        ground.progress.stage(&format!("row 4: creating VMs, {lanes} at a time"));
-        let ours = cloud.round(lanes, Limit::time(time)).await?;
-        let floor = load(&floor_aim(address), lanes, Limit::time(time / 2)).await?;
-        report.lines.extend(lines(lanes, &ours, &floor, nova));
-        if lanes == 1 {
-            report.lines.extend(latencies(&ours.measured, &floor));
-        }
+    let mut report = on(ground, Base::Sqlite).await?;
+    match on(ground, Base::Postgres).await {
+        Ok(more) => report.add(more),
+        Err(error) => report.failures.push(format!("rows 4 to 6 on PostgreSQL: {error:#}")),
     }
-    cloud.all_run().await?;
     report.lines.sort_by_key(|line| line.row);
     report.notes.push(format!("rows 4 to 6: {HOSTS} simulated hosts, whose agents journal on the same disk"));
     Ok(report)
 }
 
-fn lines(lanes: usize, ours: &Round, floor: &Measured, nova: f64) -> Vec<Line> {
-    let trips = ours.measured.trips() as f64;
+async fn on(ground: &Ground, base: Base) -> Result<Report> {
+    ground.progress.stage(&format!("row 4: a controller{} with simulated hosts", base.name()));
+    let cloud = Cloud::start(ground, base).await?;
+    load(&cloud.aim(Told::Looking), 1, Limit::trips(WARM_UP)).await?;
+    let (address, state) = (free_address()?, ground.state(base.directory("floor"))?);
+    let args = [address.to_string().into(), state.into_os_string()];
+    let _floor = ground.start("floor_create.log", &example("floor_create"), args, address).await?;
+    let mut report = Report::default();
+    for (lanes, time, nova) in LOADS {
+        ground.progress.stage(&format!("row 4: creating VMs{}, {lanes} at a time", base.name()));
+        let ours = cloud.round(lanes, Limit::time(time)).await?;
+        let floor = load(&floor_aim(address), lanes, Limit::time(time / 2)).await?;
+        report.lines.extend(lines(lanes, base, &ours, &floor, nova));
+        if lanes == 1 {
+            report.lines.extend(latencies(base, &ours.measured, &floor));
+        }
+    }
+    cloud.all_run().await?;
+    Ok(report)
+}
+
+impl Base {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " on PostgreSQL",
+        }
+    }
+
+    fn directory(self, what: &str) -> String {
+        match self {
+            Self::Sqlite => format!("row4-{what}"),
+            Self::Postgres => format!("row4-postgres-{what}"),
+        }
+    }
+}
+
+/// A PostgreSQL that waits for the disk, as one that is meant to keep something.
+pub async fn durable(dir: &Path) -> Result<Postgres> {
+    packages::install(Purpose::Bench)?;
+    let mut postgres = Postgres::start(dir).await?.with("fsync=on");
+    postgres.stop(Signal::SIGINT)?;
+    postgres.resume().await?;
+    Ok(postgres)
+}
+
+fn lines(lanes: usize, base: Base, ours: &Round, floor: &Measured, nova: f64) -> Vec<Line> {
+    let (base, trips) = (base.name(), ours.measured.trips() as f64);
     let each = |time: Duration| Unit::Milliseconds.of(time.as_secs_f64() * 1e3 / trips);
     let rate = |measured: &Measured| Unit::PerSecond.of(measured.per_second());
     vec![
-        Line::new(4, format!("VM creates c={lanes}"), rate(&ours.measured))
+        Line::new(4, format!("VM creates c={lanes}{base}"), rate(&ours.measured))
             .floor(rate(floor))
             .peer(Some(Unit::PerSecond.of(nova).earlier()))
             .gate(Gate::TimesPeer(100.0)),
-        Line::new(5, format!("CPU per create c={lanes}, with hosts"), each(ours.controller + ours.fleet))
-            .peer(Some(Unit::Milliseconds.of(NOVA_PROCESSOR).earlier()))
-            .gate(Gate::AtMost(6.0)),
-        Line::new(5, format!("CPU per create c={lanes}, controller"), each(ours.controller)),
+        Line::new(
+            5,
+            format!("CPU per create c={lanes}{base}, with hosts"),
+            each(ours.controller + ours.fleet),
+        )
+        .peer(Some(Unit::Milliseconds.of(NOVA_PROCESSOR).earlier()))
+        .gate(Gate::AtMost(6.0)),
+        Line::new(5, format!("CPU per create c={lanes}{base}, controller"), each(ours.controller)),
     ]
 }
 
-fn latencies(ours: &Measured, floor: &Measured) -> [Line; 2] {
+fn latencies(base: Base, ours: &Measured, floor: &Measured) -> [Line; 2] {
+    let base = base.name();
     let at = |measured: &Measured, share| -> Figure { Unit::Milliseconds.of(measured.milliseconds(share)) };
     [
-        Line::new(6, "VM create latency c=1 p50", at(ours, 0.5))
+        Line::new(6, format!("VM create latency c=1{base} p50"), at(ours, 0.5))
             .floor(at(floor, 0.5))
             .peer(Some(Unit::Milliseconds.of(NOVA_LATENCY).earlier()))
             .gate(Gate::AtMost(20.0)),
-        Line::new(6, "VM create latency c=1 p99", at(ours, 0.99)).floor(at(floor, 0.99)),
+        Line::new(6, format!("VM create latency c=1{base} p99"), at(ours, 0.99)).floor(at(floor, 0.99)),
     ]
 }
 
 impl Fleet {
-    fn start(ground: &Ground) -> Result<Self> {
+    /// `name` is that of their directory.
+    pub fn start(ground: &Ground, name: &str) -> Result<Self> {
         let mut hosts = command(&example("hosts").to_string_lossy(), [HOSTS.to_string()]);
         let log = std::fs::File::create(ground.log("hosts.log"))?;
-        hosts.env("TMPDIR", ground.state("row4-hosts")?).env("RUST_LOG", "warn");
+        hosts.env("TMPDIR", ground.state(name)?).env("RUST_LOG", "warn");
         hosts.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = hosts.spawn().context("cannot start the simulated hosts")?;
         let input = child.stdin.take();
@@ -128,6 +183,11 @@ impl Fleet {
         });
         Ok(Self { at: at?, child, input })
     }
+
+    pub fn ports(&self) -> Ports {
+        let At { kvm, vrouter, storage, .. } = self.at;
+        Ports { kvm, vrouter, storage }
+    }
 }
 
 impl Drop for Fleet {
@@ -138,17 +198,24 @@ impl Drop for Fleet {
 }
 
 impl Cloud {
-    async fn start(ground: &Ground) -> Result<Self> {
-        let fleet = Fleet::start(ground)?;
-        let At { kvm, vrouter, storage, .. } = fleet.at;
-        let state = ground.state("row4-controller")?;
-        let mut controller =
-            Controller::new(program("cumulet-controller"), &state, Ports { kvm, vrouter, storage })?;
+    async fn start(ground: &Ground, base: Base) -> Result<Self> {
+        let fleet = Fleet::start(ground, &base.directory("hosts"))?;
+        let (state, ports) = (ground.state(base.directory("controller"))?, fleet.ports());
+        let program = program("cumulet-controller");
+        let (mut controller, postgres) = match base {
+            Base::Sqlite => (Controller::new(program, &state, ports)?, None),
+            Base::Postgres => {
+                let postgres = durable(&ground.state(base.directory("server"))?).await?;
+                let database = postgres.database("creations")?;
+                let shared = Shared { database, heartbeat: HEARTBEAT, lease: LEASE };
+                (Controller::among(program, &state, ports, &shared)?, Some(postgres))
+            }
+        };
         controller.start().await?;
         let api = controller.login().await?;
-        let site = Site::furnish(&api, &wanted(&fleet.at)?, &|_| ()).await;
+        let site = Site::furnish(&api, &wanted(&fleet)?, &|_| ()).await;
         let site = site.with_context(|| format!("the controller says:\n{}", controller.last_words()))?;
-        Ok(Self { controller, fleet, api, site })
+        Ok(Self { controller, fleet, api, site, _postgres: postgres })
     }
 
     /// With one at a time it is asked how things go, every millisecond; more would load the machine with
@@ -201,7 +268,8 @@ impl Cloud {
     }
 }
 
-fn wanted(at: &At) -> Result<Wanted> {
+pub fn wanted(fleet: &Fleet) -> Result<Wanted> {
+    let at = &fleet.at;
     let hosts =
         at.addresses.iter().enumerate().map(|(number, address)| (format!("hv{}", number + 1), *address));
     Ok(Wanted {

@@ -43,7 +43,7 @@ impl Ground {
     }
 
     /// A new directory below the one for state.
-    pub fn state(&self, name: &str) -> Result<PathBuf> {
+    pub fn state(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
         let dir = self.dir.join("state").join(name);
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(dir)

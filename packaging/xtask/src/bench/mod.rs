@@ -4,12 +4,14 @@
 
 mod command;
 mod create;
+mod failover;
 mod first_vm;
 mod ground;
 mod http;
 mod load;
 mod memory;
 mod peer;
+mod ring;
 mod subject;
 mod table;
 
@@ -39,18 +41,23 @@ enum Group {
     Command,
     Memory,
     Create,
+    Failover,
+    Ring,
     FirstVm,
 }
 
 impl Group {
     /// The demo goes first: it installs what it needs, and that is part of what is measured.
-    const ALL: [Self; 4] = [Self::FirstVm, Self::Command, Self::Memory, Self::Create];
+    const ALL: [Self; 6] =
+        [Self::FirstVm, Self::Command, Self::Memory, Self::Create, Self::Failover, Self::Ring];
 
     fn rows(self) -> &'static [u8] {
         match self {
             Self::Command => &[1, 2],
             Self::Memory => &[3],
             Self::Create => &[4, 5, 6],
+            Self::Failover => &[10],
+            Self::Ring => &[12],
             Self::FirstVm => &[16],
         }
     }
@@ -63,6 +70,8 @@ impl Group {
             Self::Command => command::measure(ground).await,
             Self::Memory => memory::measure(ground).await,
             Self::Create => create::measure(ground).await,
+            Self::Failover => failover::measure(ground).await,
+            Self::Ring => ring::measure(ground),
             Self::FirstVm => first_vm::measure(ground).await,
         }
     }
