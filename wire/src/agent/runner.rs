@@ -21,7 +21,7 @@ use super::ledger::{Arrival, Ledger, State, Verdict};
 use super::machine::now;
 use super::record::Record;
 use super::replay::{Pending, raw};
-use super::report::Reporter;
+use super::report::{Reporter, first};
 use super::routes::{Ended, Route, Run, Table};
 use super::task::Task;
 use super::turns::{Turn, Turns};
@@ -327,7 +327,7 @@ impl Runner {
             true => Fault::new("the agent was restarted and the deadline passed: it may have been half done"),
             false => fault,
         })?;
-        Ok((fence, ledger.tasks.get(id).and_then(|entry| entry.callback.clone())))
+        Ok((fence, ledger.tasks.get(id).and_then(|entry| entry.callback.as_ref().map(first))))
     }
 
     /// Journals the outcome and remembers it. `None` when the agent ends first.
@@ -354,20 +354,18 @@ impl Runner {
         }
     }
 
-    /// Reports until somebody takes the outcome, the task is forgotten, or a later round has begun.
-    ///
-    /// This is the place to turn to another controller when the callback URL's stays silent: one more
-    /// address to try, since every controller accepts every outcome.
+    /// Reports until somebody takes the outcome, the task is forgotten, or a later round has begun. While the
+    /// sender is silent the other addresses are tried: every controller accepts every outcome.
     async fn report(&self, id: &TaskId, round: u32, until: Option<Instant>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let Some((url, outcome)) = self.ledger().due(id, round) else { return };
-            let taken = self.reporter.report(&url, id, outcome).await;
+            let Some((urls, outcome)) = self.ledger().due(id, round) else { return };
+            let taken = self.reporter.report(&urls, id, &outcome).await;
             let Err(error) = taken else { break };
             let pause = backoff.pause();
-            debug!(task = %id, %url, error = %Fault::from(error), ?pause, "the outcome was not taken");
+            debug!(task = %id, %urls, error = %Fault::from(error), ?pause, "nobody took the outcome");
             if until.is_some_and(|until| Instant::now() + pause > until) {
-                warn!(task = %id, %url, "nobody takes the outcome: given up, since the call only looked");
+                warn!(task = %id, %urls, "nobody takes the outcome: given up, since the call only looked");
                 return;
             }
             if self.stopping.run_until_cancelled(sleep(pause)).await.is_none() {
