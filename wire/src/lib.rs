@@ -8,6 +8,7 @@
 //!   reported; a report is repeated until somebody takes it, the sender or another controller that it named;
 //!   the same task never runs twice;
 //! * **never late**: a command may carry a [`Fence`]; superseded or expired ones are refused;
+//!   a task that runs is told when it is superseded, and may stop;
 //! * **known**: `GET /tasks/{taskuuid}` tells queued, running, done with its outcome, or unknown;
 //! * **private**: peers prove who they are by certificates of the controller's own authority ([`tls`]).
 //!
