@@ -20,6 +20,7 @@ pub mod call;
 pub mod caller;
 pub mod calls;
 mod client;
+pub mod heartbeat;
 pub mod metrics;
 pub mod tls;
 

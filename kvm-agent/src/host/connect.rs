@@ -30,9 +30,14 @@ pub async fn echo(_: Cx<Host>, _: Echo) -> Result<Done, Fault> {
     Ok(Done {})
 }
 
-/// Never waits for libvirt: it tells whether the agent lives.
-pub async fn ping(cx: Cx<Host>, _: Ping) -> Result<Pong, Fault> {
+/// Never waits for libvirt: it tells whether the agent lives. Who knows this host rightly may ask for
+/// heartbeats; nobody remembers that over a restart, but a host that falls silent is pinged.
+pub async fn ping(cx: Cx<Host>, cmd: Ping) -> Result<Pong, Fault> {
     let Introduction { host_uuid, send_command_url, version } = cx.introduction.get().await;
+    if let Some(orders) = cmd.heartbeat.filter(|_| cmd.host_uuid == host_uuid) {
+        let obeyed = cx.heart.obey(&host_uuid, &orders);
+        obeyed.unwrap_or_else(|error| tracing::warn!(%error, "no heartbeats are sent"));
+    }
     Ok(Pong { host_uuid, send_command_url, version })
 }
 

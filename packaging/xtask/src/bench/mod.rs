@@ -6,6 +6,7 @@ mod command;
 mod create;
 mod first_vm;
 mod ground;
+mod heartbeats;
 mod http;
 mod load;
 mod memory;
@@ -14,6 +15,7 @@ mod subject;
 mod table;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -21,6 +23,7 @@ use cumulet_tests::lab::program::command as program_command;
 
 use crate::packages::{self, Purpose};
 use ground::Ground;
+use heartbeats::Scale;
 use table::Report;
 
 #[derive(Args)]
@@ -31,6 +34,12 @@ pub struct Options {
     /// JSON on standard output instead of a table
     #[arg(long)]
     json: bool,
+    /// How many hosts row 8 has
+    #[arg(long, default_value_t = 100_000)]
+    hosts: u32,
+    /// How long row 8 is measured
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
 }
 
 /// Rows that are measured together.
@@ -39,23 +48,25 @@ enum Group {
     Command,
     Memory,
     Create,
+    Heartbeats,
     FirstVm,
 }
 
 impl Group {
     /// The demo goes first: it installs what it needs, and that is part of what is measured.
-    const ALL: [Self; 4] = [Self::FirstVm, Self::Command, Self::Memory, Self::Create];
+    const ALL: [Self; 5] = [Self::FirstVm, Self::Command, Self::Memory, Self::Create, Self::Heartbeats];
 
     fn rows(self) -> &'static [u8] {
         match self {
             Self::Command => &[1, 2],
             Self::Memory => &[3],
             Self::Create => &[4, 5, 6],
+            Self::Heartbeats => &[8],
             Self::FirstVm => &[16],
         }
     }
 
-    async fn measure(self, ground: &Ground) -> Result<Report> {
+    async fn measure(self, ground: &Ground, scale: Scale) -> Result<Report> {
         if self != Self::FirstVm {
             packages::install(Purpose::Demo)?;
         }
@@ -63,6 +74,7 @@ impl Group {
             Self::Command => command::measure(ground).await,
             Self::Memory => memory::measure(ground).await,
             Self::Create => create::measure(ground).await,
+            Self::Heartbeats => heartbeats::measure(ground, scale).await,
             Self::FirstVm => first_vm::measure(ground).await,
         }
     }
@@ -74,9 +86,10 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         return again_in_release();
     }
     let ground = Ground::new()?;
+    let scale = Scale { hosts: options.hosts, time: Duration::from_secs(options.seconds.max(1)) };
     let mut report = Report::default();
     for group in groups {
-        match group.measure(&ground).await {
+        match group.measure(&ground, scale).await {
             Ok(measured) => report.add(measured),
             Err(error) => report.failures.push(format!("rows {:?}: {error:#}", group.rows())),
         }

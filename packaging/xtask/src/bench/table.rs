@@ -19,6 +19,8 @@ pub enum Unit {
     Megabytes,
     #[serde(rename = "%")]
     Percent,
+    #[serde(rename = "hosts")]
+    Hosts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -76,6 +78,7 @@ impl Unit {
             Self::Microseconds => " µs",
             Self::Megabytes => " MB",
             Self::Percent => " %",
+            Self::Hosts => " hosts",
         }
     }
 }
