@@ -47,6 +47,7 @@ use wire::tls::{Guest, Guests, Role, TlsListener};
 
 use config::{AgentsMode, Config};
 use home::Home;
+use host::Heartbeats;
 use machine::Agents;
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
@@ -85,7 +86,9 @@ impl Controller {
         let db = Db::open(&config.database_url(), MIGRATIONS).await?;
         let office = Office::open(&config, &db, address).await?;
         let agents = office.address;
-        let caller = Caller::certified(config.callback_url(agents)?, office.ways.live().cloned());
+        let callback_url = config.callback_url(agents)?;
+        let heartbeats = Heartbeats::open(&db, agents, &callback_url, &stop).await?;
+        let caller = Caller::certified(callback_url, office.ways.live().cloned());
         let setup = Setup {
             db,
             modules: modules::all(),
@@ -97,6 +100,7 @@ impl Controller {
         };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console).with(office.ways.clone());
+        let parts = parts.with(heartbeats);
         let engine = Engine::start(setup, parts).await?;
         account::ensure_admin(&engine, admin_password, &state_dir).await?;
         let mut serving = Vec::new();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use host::netlink::Netlink;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use wire::heartbeat::Heart;
 use wire::tls::{Http, Live};
 
 use crate::config::Config;
@@ -35,6 +36,8 @@ pub struct Host {
     pub files: KeyedLocks<PathBuf>,
     /// Bridges share physical interfaces, addresses and routes: one change at a time.
     pub bridges: Mutex<()>,
+    /// Says to the controllers that this host lives.
+    pub heart: Heart,
     /// For fetching images.
     pub http: Http,
     /// Held as long as this lives: two agents would sweep away each other's work.
@@ -71,6 +74,7 @@ impl Host {
             vms: KeyedLocks::default(),
             files: KeyedLocks::default(),
             bridges: Mutex::default(),
+            heart: Heart::default(),
             http: crate::localstorage::http(live).map_err(io::Error::other)?,
             _alone: alone,
         })

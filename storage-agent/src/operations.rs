@@ -11,7 +11,7 @@ use wire::calls::imagestore::{
     Ping, Pong, Progress,
 };
 
-use crate::import::{Order, on_store};
+use crate::import::{self, Order, on_store};
 use crate::store::{self, Image, ImageId, Store};
 use crate::{Storage, blocking};
 
@@ -41,7 +41,11 @@ pub async fn download(cx: Cx<Storage>, command: Download) -> Result<Downloaded, 
     let store = cx.stores.get(&command.uuid).await?;
     let id: ImageId = command.image_uuid.parse()?;
     store.check_path(&id, &command.install_path)?;
-    let image = cx.imports.run(&store, &id, Order::of(&command)?).await?;
+    let imported = cx.imports.run(&store, &id, Order::of(&command)?, cx.superseded()).await;
+    let image = imported.map_err(|error| match error {
+        import::Error::Superseded => cx.stopped(),
+        error => error.into(),
+    })?;
     Ok(downloaded(image, Some(capacity(&store).await?)))
 }
 

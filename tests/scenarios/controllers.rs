@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cumulet_tests::api::Api;
-use cumulet_tests::controller::{Controller, Ports, Shared};
+use cumulet_tests::controller::{Controller, Ports, Shared, free_address};
 use cumulet_tests::postgres::Postgres;
 use cumulet_tests::site::Site;
 use fleet::{Host, Moment};
@@ -168,6 +168,32 @@ async fn a_vm_whose_creation_was_at_work_in_dead_controllers_runs_once() {
     assert!(adopted > 0, "no flow was ever in a dead controller");
     let known: Vec<_> = three.list(0, "/vm-instances").await;
     assert_eq!(three.host.world.state().domains.len(), known.len());
+}
+
+/// Agents reach every controller but the one that sends; without the others each command would wait two
+/// seconds for the first question.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_is_told_to_another_controller_reaches_the_flow_that_waits() {
+    let mut three = Three::start("astray").await;
+    for controller in &mut three.controllers {
+        controller.killer()();
+        controller.dies().await.unwrap();
+        let nobody = free_address().unwrap();
+        let plain = "agents = \"plain\"";
+        controller.amend(plain, &format!("{plain}\ncallback-url = \"http://{nobody}/c\"")).unwrap();
+        let url = format!("[node]\nurl = \"http://{}\"", controller.address());
+        controller.amend("[node]", &url).unwrap();
+        controller.start().await.unwrap();
+    }
+    until("all are back", async || three.owners().await.len() == 3).await;
+    let made = three.apis[0].create("/vm-instances", three.site.vm("warm")).await.unwrap();
+    assert_eq!(made["state"], "Running");
+    let began = Instant::now();
+    let made = three.apis[1].create("/vm-instances", three.site.vm("quick")).await.unwrap();
+    assert_eq!(made["state"], "Running");
+    assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
+    let commands = three.host.world.effects().into_iter().filter(|effect| effect.sender.ends_with("/c"));
+    assert!(commands.count() >= 4, "agents were told addresses at which nobody listens");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! A real controller process, simulated hosts on the real wire, and faults.
 
+mod cancel;
 mod chaos;
 mod controllers;
 mod crash;

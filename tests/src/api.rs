@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+pub use hyper::Method;
+use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use tokio::time::{Instant, sleep};

@@ -91,6 +91,14 @@ impl Controller {
         Ok(Self { program, dir: dir.to_owned(), address, agents, child: None })
     }
 
+    /// Puts `other` in the place of `text` in its configuration, for its next start.
+    pub fn amend(&self, text: &str, other: &str) -> Result<()> {
+        let path = self.dir.join("controller.toml");
+        let config = std::fs::read_to_string(&path)?;
+        ensure!(config.contains(text), "there is no {text:?} in {}", path.display());
+        Ok(std::fs::write(path, config.replacen(text, other, 1))?)
+    }
+
     /// Starts it, and waits until it answers.
     pub async fn start(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log())?;

@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub const TASK_UUID: &str = "taskuuid";
 /// Where the outcome of an asynchronous call is POSTed.
 pub const CALLBACK_URL: &str = "callbackurl";
+/// Ours: where else the outcome may be told when nobody takes it there; URLs separated by spaces.
+pub const CALLBACKS: &str = "x-cumulet-callbacks";
 /// Selects the receiver of an unsolicited message of an agent.
 pub const COMMAND_PATH: &str = "commandpath";
 /// The resource a command acts upon: tasks of one resource run one after another.

@@ -5,8 +5,10 @@
 //! stronger by optional headers and paths that an unmodified peer ignores:
 //!
 //! * **durable**: a command that acts is journalled before it is acknowledged, its outcome before it is
-//!   reported; a report is repeated until somebody takes it; the same task never runs twice;
+//!   reported; a report is repeated until somebody takes it, the sender or another controller that it named;
+//!   the same task never runs twice;
 //! * **never late**: a command may carry a [`Fence`]; superseded or expired ones are refused;
+//!   a task that runs is told when it is superseded, and may stop;
 //! * **known**: `GET /tasks/{taskuuid}` tells queued, running, done with its outcome, or unknown;
 //! * **private**: peers prove who they are by certificates of the controller's own authority ([`tls`]).
 //!
@@ -18,6 +20,7 @@ pub mod call;
 pub mod caller;
 pub mod calls;
 mod client;
+pub mod heartbeat;
 pub mod metrics;
 pub mod tls;
 

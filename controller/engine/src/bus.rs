@@ -3,16 +3,24 @@
 //! Every message may come twice, and a sender that hears nothing sends it again, perhaps to another: what a
 //! message asks for is idempotent. Controllers know each other by a secret in their database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use wire::TaskId;
+use wire::call::TASK_UUID;
+use wire::caller::{CALLBACK_PATH, Outcome, Told};
 
 use crate::args;
 use crate::db::{Db, Tx};
@@ -28,11 +36,21 @@ const FIRST: &str = "INSERT INTO secret (name, value) VALUES ('bus', $1) ON CONF
 
 const FLOWS: &str = "/cumulet/flows";
 const QUEUES: &str = "/cumulet/queues";
+const OUTCOMES: &str = "/cumulet/outcomes";
 const HEADER: &str = "x-cumulet-bus";
+/// Which machine told an outcome.
+const PEER: &str = "x-cumulet-peer";
+
+/// No outcome is larger.
+const LARGEST: usize = 64 << 20;
+/// So many outcomes are passed on at a time. More are dropped: who waits for one asks the agent.
+const PASSING: usize = 64;
+const PASSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The way to the other controllers.
 pub(crate) struct Bus {
     secret: String,
+    passing: Arc<Semaphore>,
 }
 
 /// A flow to be begun by the owner of its resource.
@@ -57,7 +75,7 @@ impl Bus {
     pub async fn of(db: &Db) -> Result<Bus> {
         let fresh = format!("{}{}", Id::<Any>::random(), Id::<Any>::random());
         let secret = db.write(|tx| Box::pin(secret(tx, fresh))).await?;
-        Ok(Bus { secret })
+        Ok(Bus { secret, passing: Arc::new(Semaphore::new(PASSING)) })
     }
 
     /// Has `member` begin the flow; returns when it has begun, or with the reason why it cannot.
@@ -89,6 +107,54 @@ impl Bus {
     }
 }
 
+impl Bus {
+    /// Whether somebody at `member` waited for the outcome.
+    async fn pass(&self, client: &reqwest::Client, member: &Member, outcome: &Outcome) -> bool {
+        let url = format!("{}{OUTCOMES}", member.url);
+        let mut request = client.post(url).header(HEADER, &self.secret).timeout(PASSED_WITHIN);
+        if let Some(peer) = outcome.peer {
+            request = request.header(PEER, peer.to_string());
+        }
+        let request = request.header(TASK_UUID, outcome.task.as_str()).body(outcome.body.clone());
+        match request.send().await {
+            Ok(answer) => answer.status() == StatusCode::OK,
+            Err(error) => {
+                tracing::debug!(to = member.url, %error, "an outcome was not passed on");
+                false
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Where agents may tell what they cannot tell us: the callback URLs of the other controllers. Each begins
+    /// with the one behind it, so that they do not all go to the same.
+    pub(crate) fn other_ears(&self) -> Option<String> {
+        let (era, ring) = (self.era().ok()?, self.eras().ring());
+        let members = ring.members();
+        let own = members.iter().position(|member| member.id == era.id)?;
+        let others = members[own + 1..].iter().chain(&members[..own]);
+        let urls: Vec<_> = others.map(|member| format!("{}{CALLBACK_PATH}", member.url)).collect();
+        (!urls.is_empty()).then(|| urls.join(" "))
+    }
+
+    /// Passes an outcome for which nobody waits here to the others, until somebody has waited for it.
+    pub(crate) fn pass_on(&self, outcome: Outcome) {
+        let Ok(passing) = Arc::clone(&self.bus().passing).try_acquire_owned() else { return };
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let _passing = passing;
+            let Ok(era) = engine.era() else { return };
+            let (ring, client) = (engine.eras().ring(), engine.caller().client());
+            let others = ring.members().iter().filter(|member| member.id != era.id);
+            let passed: FuturesUnordered<_> =
+                others.map(|member| engine.bus().pass(&client, member, &outcome)).collect();
+            let heard = passed.any(std::future::ready).await;
+            tracing::debug!(task = %outcome.task, heard, "an outcome was told to the wrong controller");
+        });
+    }
+}
+
 async fn secret(tx: &mut Tx, fresh: String) -> Result<String> {
     tx.exec(FIRST, args![fresh]).await?;
     Ok(tx.one::<(String,)>(SECRET, args![]).await?.0)
@@ -98,6 +164,7 @@ async fn secret(tx: &mut Tx, fresh: String) -> Result<String> {
 pub fn router(engine: &Engine) -> Router {
     let known = axum::middleware::from_fn_with_state(engine.clone(), only_controllers);
     let routes = Router::new().route(FLOWS, post(begin)).route(QUEUES, get(queues));
+    let routes = routes.route(OUTCOMES, post(hear));
     routes.with_state(engine.clone()).route_layer(known)
 }
 
@@ -120,6 +187,21 @@ async fn begin(State(engine): State<Engine>, Json(message): Json<Begin>) -> Resp
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) if passing(&error) => (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response(),
         Err(error) => (StatusCode::CONFLICT, Json(error)).into_response(),
+    }
+}
+
+/// 404 when nobody waits for it here. It is not passed on again: who passes on asks everybody.
+async fn hear(State(engine): State<Engine>, headers: HeaderMap, body: Body) -> StatusCode {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let (task, peer) = (text(TASK_UUID).and_then(TaskId::parse), text(PEER).map(str::parse).transpose());
+    let (Some(task), Ok(peer)) = (task, peer) else { return StatusCode::BAD_REQUEST };
+    let Ok(body) = to_bytes(body, LARGEST).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE;
+    };
+    match engine.caller().hear(&Outcome { task, body, peer }) {
+        Told::Heard => StatusCode::OK,
+        Told::Astray => StatusCode::NOT_FOUND,
+        Told::Refused => StatusCode::FORBIDDEN,
     }
 }
 

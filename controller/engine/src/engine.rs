@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use wire::caller::Caller;
+use wire::caller::{Caller, Outcome};
 use wire::metrics::{Ends, Metrics};
 use wire::{Call, TaskId};
 
@@ -126,7 +126,9 @@ impl Engine {
             stop,
             recovery: Notify::new(),
             queues: Queues::default(),
-            caller: caller.only_while(permission(this.clone())),
+            caller: caller
+                .only_while(permission(this.clone()))
+                .among(others(this.clone()), passing(this.clone())),
             http: http_client().expect("the TLS library can be set up"),
             jobs: wired.jobs(),
             entries: wired.entries,
@@ -358,6 +360,19 @@ impl Engine {
 /// Commands leave only while the era's lease holds.
 fn permission(engine: Weak<Inner>) -> impl Fn() -> bool + Send + Sync + 'static {
     move || engine.upgrade().is_some_and(|inner| inner.eras.now().is_ok())
+}
+
+/// Agents are told the other controllers' addresses too.
+fn others(engine: Weak<Inner>) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+    move || Engine(engine.upgrade()?).other_ears()
+}
+
+fn passing(engine: Weak<Inner>) -> impl Fn(Outcome) + Send + Sync + 'static {
+    move |outcome| {
+        if let Some(inner) = engine.upgrade() {
+            Engine(inner).pass_on(outcome);
+        }
+    }
 }
 
 async fn recover(engine: &Engine) -> Result<()> {

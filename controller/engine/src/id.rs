@@ -32,6 +32,10 @@ impl<T: ?Sized> Id<T> {
         Id(self.0, PhantomData)
     }
 
+    pub fn of_bits(bits: u128) -> Self {
+        Id(Uuid::from_u128(bits), PhantomData)
+    }
+
     pub fn bits(&self) -> u128 {
         self.0.as_u128()
     }

@@ -1,11 +1,14 @@
 //! KVM by way of the kvm-agent.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use engine::flow::{Agent, Cx};
 use engine::{Engine, Result};
 use wire::calls::{host as call, vm};
 
 use super::driver::{Facts, Hypervisor, StopMode, VmState, VmStates};
+use super::heartbeat::{self, Heartbeats};
 use super::{HostInventory, PING_TIMEOUT};
 use crate::config::Ports;
 
@@ -61,7 +64,8 @@ impl Hypervisor for Kvm {
     }
 
     async fn ping(&self, engine: &Engine, host: &HostInventory) -> Result<String> {
-        let ping = call::Ping { host_uuid: host.uuid.to_string() };
+        let heartbeat = engine.of::<Arc<Heartbeats>>().orders(host.uuid, heartbeat::interval(engine));
+        let ping = call::Ping { host_uuid: host.uuid.to_string(), heartbeat };
         let pong = engine.ask(&agent(engine, host), &ping, engine.setting(&PING_TIMEOUT)).await?;
         Ok(pong.host_uuid)
     }

@@ -1,7 +1,8 @@
 //! A host: one hypervisor with its agents.
 //!
 //! ```text
-//!  status   Connecting ──▶ Connected ◀──▶ Disconnected      (pings decide; a reconnect flow heals)
+//!  status   Connecting ──▶ Connected ◀──▶ Disconnected      (pings decide, which heartbeats spare; a
+//!                                                            reconnect flow heals)
 //!  state    Enabled ◀──▶ Disabled                           (an operator decides; Disabled takes no new VMs)
 //! ```
 //!
@@ -12,6 +13,7 @@ mod add;
 mod api;
 mod cascade;
 pub mod driver;
+mod heartbeat;
 pub mod hook;
 pub mod kvm;
 mod ping;
@@ -35,6 +37,7 @@ use crate::cluster::Cluster;
 use crate::machine::{Agents, Machine};
 use crate::zone::Zone;
 
+pub use heartbeat::Heartbeats;
 pub use ping::{reconnect, went_down};
 pub use store::{claim, claim_as_it_is, connected, release, usable};
 
@@ -122,6 +125,13 @@ pub(crate) const PING_TRIES: Setting<i64> = Setting {
     help: "so many pings in a row must fail before a host counts as disconnected",
     read: number::<1, 100>,
 };
+pub(crate) const HEARTBEAT: Setting<Duration> = Setting {
+    category: "host",
+    name: "heartbeat.interval",
+    default: "10",
+    help: "how often each host says that it lives, seconds; one that misses two is pinged at once",
+    read: seconds,
+};
 pub(crate) const CPU_RATIO: Setting<i64> = Setting {
     category: "host",
     name: "cpu.overProvisioning.ratio",
@@ -141,6 +151,7 @@ const SETTINGS: &[AnySetting] = &[
     PING_INTERVAL.entry(|text| PING_INTERVAL.accepts(text)),
     PING_TIMEOUT.entry(|text| PING_TIMEOUT.accepts(text)),
     PING_TRIES.entry(|text| PING_TRIES.accepts(text)),
+    HEARTBEAT.entry(|text| HEARTBEAT.accepts(text)),
     CPU_RATIO.entry(|text| CPU_RATIO.accepts(text)),
     RESERVED_MEMORY.entry(|text| RESERVED_MEMORY.accepts(text)),
 ];
@@ -159,4 +170,5 @@ pub fn module() -> Module {
         .cascade(&cascade::HostKind, cascade::EDGES)
         .settings(SETTINGS)
         .sweep(ping::SWEEP)
+        .sweep(ping::SILENCE)
 }

@@ -1,16 +1,23 @@
 //! The host ping: finds out which hosts are lost and which are back.
+//!
+//! A host that was heard by its heartbeats ([`super::heartbeat`]) is not pinged; one that is not is pinged as
+//! often as the setting says, and at once when it falls silent. Pings leave at a limited rate: when a controller
+//! begins, or is given the hosts of another, most of them are heard before their turn comes.
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use engine::inventory::find;
 use engine::sweep::{By, Sweep};
 use engine::{Engine, Id, Result, codes};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
+use tokio::time::{MissedTickBehavior, interval};
 use wire::tls::Peer;
 
 use super::add::{Reconnect, set_status};
 use super::driver::Facts;
+use super::heartbeat::{self, Heartbeats};
 use super::{Host, HostInventory, PING_INTERVAL, PING_TRIES, store};
 
 pub(super) const SWEEP: Sweep = Sweep {
@@ -20,17 +27,68 @@ pub(super) const SWEEP: Sweep = Sweep {
     pass: |engine| Box::pin(pass(engine)),
 };
 
-/// So many hosts are pinged at a time.
+pub(super) const SILENCE: Sweep = Sweep {
+    name: "silent hosts",
+    every: |_| Duration::from_secs(1),
+    by: By::Each,
+    pass: |engine| Box::pin(look_after_silent(engine)),
+};
+
+/// So many hosts are pinged at a time, and so many in a second.
 const AT_ONCE: usize = 100;
+const RATE: u32 = 200;
 
 /// Pings that failed in a row. Lost at a restart, which costs a lost host some more pings.
 static MISSED: LazyLock<Mutex<HashMap<Id<Host>, i64>>> = LazyLock::new(Mutex::default);
 
-async fn pass(engine: Engine) -> Result<()> {
+pub(super) async fn pass(engine: Engine) -> Result<()> {
     let mut hosts = store::pinged(&mut engine.db().read().await?).await?;
     hosts.retain(|host| engine.owns(&host.uuid.to_string()));
-    let pings = futures::stream::iter(hosts).map(|host| ping(&engine, host));
-    pings.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    let (beats, every) = (beats(&engine), heartbeat::interval(&engine));
+    beats.retain(&hosts.iter().map(|host| host.uuid).collect());
+    let believed: HashSet<_> = hosts.iter().filter(|host| host.believed).map(|host| host.uuid).collect();
+    let wanted = |host: &Id<Host>| !(believed.contains(host) && beats.is_heard(*host, every));
+    MISSED.lock().expect("never poisoned").retain(|host, _| wanted(host));
+    ping_all(&engine, hosts.iter().map(|host| host.uuid).collect(), wanted).await;
+    Ok(())
+}
+
+/// Pings those who have just missed their second heartbeat.
+async fn look_after_silent(engine: Engine) -> Result<()> {
+    let silent = beats(&engine).fallen_silent(heartbeat::interval(&engine));
+    let ours = silent.into_iter().filter(|host| engine.owns(&host.to_string())).collect();
+    ping_all(&engine, ours, |_| true).await;
+    Ok(())
+}
+
+pub(super) fn beats(engine: &Engine) -> &Heartbeats {
+    engine.of::<Arc<Heartbeats>>()
+}
+
+/// Pings those that are still wanted when their turn comes.
+async fn ping_all(engine: &Engine, hosts: Vec<Id<Host>>, wanted: impl Fn(&Id<Host>) -> bool) {
+    let mut pace = interval(Duration::from_secs(1) / RATE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let paced = stream::unfold((hosts.into_iter(), pace), |(mut hosts, mut pace)| {
+        let next = hosts.find(&wanted);
+        async move {
+            pace.tick().await;
+            next.map(|host| (host, (hosts, pace)))
+        }
+    });
+    let pings = paced.map(|host| async move {
+        if let Err(error) = ping_again(engine, host).await {
+            tracing::warn!(%host, %error, "was not pinged");
+        }
+    });
+    pings.buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
+/// Pings a host that was to be pinged when it was looked for; it may be gone, or being connected.
+async fn ping_again(engine: &Engine, host: Id<Host>) -> Result<()> {
+    if let Some(host) = store::pingable(&mut engine.db().read().await?, host).await? {
+        ping(engine, host).await;
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use engine::{Any, Id, args};
@@ -9,6 +10,7 @@ use serde_json::json;
 use wire::Fault;
 use wire::agent::{Cx, Owned, Routes};
 use wire::calls::{Done, dhcp, host, localstorage, network, vm};
+use wire::heartbeat::Heart;
 
 use crate::config::Ports;
 use crate::testing::{Cloud, Serving, serve};
@@ -17,6 +19,9 @@ use crate::testing::{Cloud, Serving, serve};
 #[derive(Default)]
 pub struct World {
     pub known_as: Mutex<String>,
+    /// Beats, when it has one, as pings ask.
+    pub heart: Mutex<Option<Heart>>,
+    pub pings: AtomicUsize,
     pub bridges: Mutex<BTreeSet<String>>,
     pub missing_interfaces: Mutex<Vec<String>>,
     /// By the namespace's name.
@@ -211,7 +216,11 @@ async fn capacity(_: Cx<World>, _: host::GetCapacity) -> Result<host::Capacity, 
     })
 }
 
-async fn ping(cx: Cx<World>, _: host::Ping) -> Result<host::Pong, Fault> {
+async fn ping(cx: Cx<World>, command: host::Ping) -> Result<host::Pong, Fault> {
+    cx.pings.fetch_add(1, Ordering::SeqCst);
+    if let (Some(heart), Some(orders)) = (&*cx.heart.lock().unwrap(), &command.heartbeat) {
+        heart.obey(&command.host_uuid, orders)?;
+    }
     Ok(host::Pong { host_uuid: cx.known_as.lock().unwrap().clone(), ..Default::default() })
 }
 

@@ -26,8 +26,15 @@ const UPDATE: &str = "UPDATE host SET name = coalesce($2, name), description = c
 const MACHINE: &str = "UPDATE host SET machine_uuid = $2 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM host WHERE uuid = $1";
 const AT_ADDRESS: &str = "SELECT * FROM host_view WHERE management_ip = $1";
-const PINGED: &str = "SELECT * FROM host_view WHERE status <> 'Connecting' \
+/// Of lost hosts and of those whose machine was revoked heartbeats say nothing.
+const PINGED: &str = "SELECT uuid, (status = 'Connected' AND (machine_uuid IS NULL OR machine_uuid NOT IN \
+     (SELECT uuid FROM machine WHERE state = 'Revoked'))) AS believed FROM host \
+     WHERE status <> 'Connecting' AND state NOT IN ('PreMaintenance', 'Maintenance')";
+const PINGABLE: &str = "SELECT * FROM host_view WHERE uuid = $1 AND status <> 'Connecting' \
      AND state NOT IN ('PreMaintenance', 'Maintenance')";
+const FIRST_SECRET: &str =
+    "INSERT INTO secret (name, value) VALUES ('heartbeat', $1) ON CONFLICT (name) DO NOTHING";
+const SECRET: &str = "SELECT value FROM secret WHERE name = 'heartbeat'";
 /// Takes what is there; the guard and the claim are one statement, so a race has one winner.
 const CLAIM: &str = "INSERT INTO host_claim (vm_instance_uuid, host_uuid, cpu, memory) \
      SELECT $1, h.uuid, $3, $4 FROM host_view h WHERE h.uuid = $2 AND h.state = 'Enabled' \
@@ -95,8 +102,28 @@ pub(super) async fn at_address(tx: &mut Tx, ip: &str) -> Result<Option<HostInven
     tx.opt(AT_ADDRESS, args![ip]).await
 }
 
-pub(super) async fn pinged(tx: &mut Tx) -> Result<Vec<HostInventory>> {
+/// A host that is pinged unless it is heard.
+#[derive(engine::db::Row)]
+pub(super) struct Pinged {
+    pub uuid: Id<Host>,
+    /// Its heartbeats are.
+    pub believed: bool,
+}
+
+/// All of them, and no more of each than is needed: there may be very many.
+pub(super) async fn pinged(tx: &mut Tx) -> Result<Vec<Pinged>> {
     tx.all(PINGED, args![]).await
+}
+
+/// The host, unless it is not to be pinged now.
+pub(super) async fn pingable(tx: &mut Tx, uuid: Id<Host>) -> Result<Option<HostInventory>> {
+    tx.opt(PINGABLE, args![uuid]).await
+}
+
+/// What all controllers derive the hosts' keys from; `fresh` when there is none yet.
+pub(super) async fn heartbeat_secret(tx: &mut Tx, fresh: String) -> Result<String> {
+    tx.exec(FIRST_SECRET, args![fresh]).await?;
+    Ok(tx.one::<(String,)>(SECRET, args![]).await?.0)
 }
 
 /// A host that commands may be sent to, or why not.

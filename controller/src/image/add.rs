@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use engine::cascade::Delete;
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -11,7 +10,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cascade::{COPY, delete_bits};
+use super::cascade::delete_bits;
 use super::media::{Format, MediaType, is_upload, shown};
 use super::{Image, ImageInventory, store};
 use crate::backup_storage::driver::{Order, Stored};
@@ -101,17 +100,10 @@ impl Add {
         }
     }
 
-    /// Ends what is still coming, by flows of their own: commands of this flow's resource wait at the agent
-    /// until the download has ended. Then says it once more under this flow's new epoch, so that a download
-    /// command that is late is refused.
+    /// Under this flow's new epoch: a download that is under way stops for it, one that is late is refused.
     async fn discard(&mut self, cx: &Cx) -> Result<()> {
-        try_join_all(self.storages.iter().map(async |storage| {
-            let copy = store::copy_id(self.uuid, *storage);
-            cx.sub(&copy.to_string(), Delete::new(COPY, copy.cast(), &self.name)).await?;
-            delete_bits(cx, self.uuid, *storage).await
-        }))
-        .await
-        .map(|_| ())
+        let deletions = self.storages.iter().map(|storage| delete_bits(cx, self.uuid, *storage));
+        try_join_all(deletions).await.map(|_| ())
     }
 
     async fn ready(&mut self, tx: &mut Tx) -> Result<()> {

@@ -30,9 +30,14 @@ pub async fn echo(_: Cx<Host>, _: Echo) -> Result<Done, Fault> {
     Ok(Done {})
 }
 
-/// Never waits for libvirt: it tells whether the agent lives.
-pub async fn ping(cx: Cx<Host>, _: Ping) -> Result<Pong, Fault> {
+/// Never waits for libvirt: it tells whether the agent lives. Who knows this host rightly may ask for
+/// heartbeats; nobody remembers that over a restart, but a host that falls silent is pinged.
+pub async fn ping(cx: Cx<Host>, cmd: Ping) -> Result<Pong, Fault> {
     let Introduction { host_uuid, send_command_url, version } = cx.introduction.get().await;
+    if let Some(orders) = cmd.heartbeat.filter(|_| cmd.host_uuid == host_uuid) {
+        let obeyed = cx.heart.obey(&host_uuid, &orders);
+        obeyed.unwrap_or_else(|error| tracing::warn!(%error, "no heartbeats are sent"));
+    }
     Ok(Pong { host_uuid, send_command_url, version })
 }
 
@@ -46,6 +51,10 @@ fn ignore_msrs() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use wire::calls::host::Heartbeat;
+
     use super::*;
     use crate::testing::host;
 
@@ -59,5 +68,25 @@ mod tests {
         assert!(!connected.libvirt_version.is_empty() && !connected.qemu_version.is_empty());
         let pong = ping(host(dir.path()), Ping::default()).await.unwrap();
         assert_eq!((pong.host_uuid.as_str(), pong.version.as_str()), ("h", "5.2"));
+    }
+
+    #[tokio::test]
+    async fn a_host_beats_for_who_knows_it_and_for_nobody_else() {
+        let (dir, host_uuid) = (tempfile::tempdir().unwrap(), format!("{:032x}", 7));
+        let ear = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let cx = host(dir.path());
+        let cmd = Connect { host_uuid: host_uuid.clone(), ..Connect::default() };
+        connect(cx.clone(), cmd).await.unwrap();
+        let addresses = vec![ear.local_addr().unwrap().to_string()];
+        let heartbeat = Some(Heartbeat { addresses, key: "ab".repeat(32), interval: 50 });
+        let mut datagram = [0; 128];
+        ping(cx.clone(), Ping { host_uuid: format!("{:032x}", 8), heartbeat: heartbeat.clone() })
+            .await
+            .unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(300), ear.recv(&mut datagram)).await;
+        assert!(early.is_err(), "{early:?}");
+        ping(cx.clone(), Ping { host_uuid, heartbeat }).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(10), ear.recv(&mut datagram)).await;
+        assert_eq!(heard.unwrap().unwrap(), wire::heartbeat::LENGTH);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The image appears under its name only when it is whole: its size and SHA-256 are those that the
 //! controller named, and our own reading of its header found nothing that would lead QEMU elsewhere.
-//! Several commands for one image fetch it once.
+//! Several commands for one image fetch it once; one that is superseded meanwhile stops and leaves nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,12 +34,13 @@ pub async fn download(cx: Cx<Host>, cmd: Download) -> Result<Downloaded, Fault> 
     let storage = cx.storage(&cmd.storage_path)?;
     let target = storage.resolve(&cmd.primary_storage_install_path)?;
     let wanted = Wanted::of(&cmd)?;
-    let _one = cx.files.lock(target.clone()).await;
+    let _one = cx.unless_superseded(async { Ok(cx.files.lock(target.clone()).await) }).await?;
     if !target.try_exists()? {
         check_room(&storage, wanted.size)?;
         let bench = storage.workbench()?;
         let made = bench.path().join("image");
-        fetch(&cx.http.client(), &wanted, &made).await?;
+        let sink = Sink::create(&made).await?;
+        cx.unless_superseded(fetch(&cx.http.client(), &wanted, sink)).await?;
         accept(&storage, &made, &target).await?;
         tracing::info!(image = cmd.image_uuid, path = %target.display(), "image cached");
     }
@@ -89,13 +90,12 @@ fn check_room(storage: &Storage, size: u64) -> Result<(), Fault> {
     )))
 }
 
-async fn fetch(client: &reqwest::Client, wanted: &Wanted, made: &Path) -> Result<(), Fault> {
+async fn fetch(client: &reqwest::Client, wanted: &Wanted, mut sink: Sink) -> Result<(), Fault> {
     let response = client.get(wanted.url.clone()).send().await?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(Fault::new(format!("the image store answered {} to {}", response.status(), wanted.url)));
     }
     let mut chunks = response.bytes_stream();
-    let mut sink = Sink::create(made).await?;
     while let Some(chunk) = chunks.next().await {
         sink.take(chunk?, wanted.size).await?;
     }

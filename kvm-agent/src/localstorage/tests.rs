@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
@@ -11,6 +12,7 @@ use host::qemu_img;
 use sha2::{Digest, Sha256};
 use wire::Fault;
 use wire::agent::Cx;
+use wire::call::STALE;
 use wire::calls::localstorage::{
     CheckBits, CreateEmpty, CreateFromCache, Delete, DeleteDir, Download, GetCapacity, GetSize, Init,
 };
@@ -80,17 +82,20 @@ impl Bed {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/image", listener.local_addr().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, served).await });
-        let cmd = Download {
+        let outcome = download(self.cx.clone(), self.order(url, sum_of, size)).await;
+        server.abort();
+        outcome.map(|done| done.format)
+    }
+
+    fn order(&self, url: String, sum_of: &[u8], size: u64) -> Download {
+        Download {
             storage_path: self.ps.clone(),
             primary_storage_install_path: self.path("imagecache/template/b/b.img"),
             url,
             sha256: hex::encode(Sha256::digest(sum_of)),
             size,
             ..Download::default()
-        };
-        let outcome = download(self.cx.clone(), cmd).await;
-        server.abort();
-        outcome.map(|done| done.format)
+        }
     }
 
     fn workshop_is_empty(&self) -> bool {
@@ -269,6 +274,24 @@ async fn a_download_is_whole_and_checked_or_not_there() {
     assert_eq!(bed.download(bits, bits, 2048).await.unwrap(), "raw");
     assert_eq!(fs::read(&target).unwrap(), bits);
     assert_eq!(bed.download(b"never asked for", bits, 2048).await.unwrap(), "raw");
+}
+
+#[tokio::test]
+async fn a_download_that_is_superseded_stops_at_once_and_leaves_nothing() {
+    let bed = Bed::new().await;
+    // Takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/image", silent.local_addr().unwrap());
+    let superseding = async {
+        while bed.workshop_is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bed.cx.superseded().cancel();
+        Instant::now()
+    };
+    let (fetched, at) = tokio::join!(download(bed.cx.clone(), bed.order(url, b"", 9)), superseding);
+    assert!(fetched.unwrap_err().is(STALE) && at.elapsed() < Duration::from_secs(1), "{:?}", at.elapsed());
+    assert!(bed.workshop_is_empty() && !Path::new(&bed.path("imagecache/template/b/b.img")).exists());
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub enum Error {
     Slow(Duration),
     #[error("the import was given up because the image was deleted")]
     Cancelled,
+    #[error("the import was given up: a later owner of the image has taken over")]
+    Superseded,
     #[error("image url {0}")]
     BadUrl(String),
     #[error("{0} is not a public address: imports reach only public ones, and those in allow-private")]
@@ -66,7 +68,9 @@ impl Error {
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::NoRoom { .. } | Error::Full => StatusCode::INSUFFICIENT_STORAGE,
             Error::Slow(_) => StatusCode::REQUEST_TIMEOUT,
-            Error::Cancelled | Error::OtherSource(_) | Error::OtherImport(_) => StatusCode::CONFLICT,
+            Error::Cancelled | Error::Superseded | Error::OtherSource(_) | Error::OtherImport(_) => {
+                StatusCode::CONFLICT
+            }
             Error::Broken { .. } => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -26,6 +26,7 @@ pub use running::Progress;
 use running::{Claim, Claims, Running, Ticket};
 use sink::{Bits, Limits, Sink};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use upload::{Arrival, Responder};
 
 use crate::blocking;
@@ -46,7 +47,17 @@ struct Import<'a> {
     id: &'a ImageId,
     order: &'a Order,
     running: &'a Running,
+    superseded: &'a CancellationToken,
     resume: Resume,
+}
+
+/// An import that has its image for itself.
+struct Work<'a> {
+    ticket: Ticket<'a>,
+    store: &'a Store,
+    id: &'a ImageId,
+    order: &'a Order,
+    superseded: &'a CancellationToken,
 }
 
 impl Imports {
@@ -56,13 +67,25 @@ impl Imports {
     }
 
     /// The image, once it is there; imports it unless somebody did. A second call with the same order
-    /// gets the same image, one with another source or format an error.
-    pub async fn run(&self, store: &Store, id: &ImageId, order: Order) -> Result<Image, Error> {
+    /// gets the same image, one with another source or format an error. Given up when `superseded` says so.
+    pub async fn run(
+        &self,
+        store: &Store,
+        id: &ImageId,
+        order: Order,
+        superseded: &CancellationToken,
+    ) -> Result<Image, Error> {
         loop {
             let (uploads, arrivals) = mpsc::channel(1);
             match self.claims.claim(id, Running::new(&order, uploads))? {
-                Claim::Theirs(running) => running.ended.cancelled().await,
-                Claim::Ours(ticket) => return self.work(ticket, store, id, &order, arrivals).await,
+                Claim::Theirs(running) => {
+                    let ended = superseded.run_until_cancelled(running.ended.cancelled()).await;
+                    ended.ok_or(Error::Superseded)?;
+                }
+                Claim::Ours(ticket) => {
+                    let work = Work { ticket, store, id, order: &order, superseded };
+                    return self.work(work, arrivals).await;
+                }
             }
         }
     }
@@ -105,20 +128,14 @@ impl Imports {
         }
     }
 
-    async fn work(
-        &self,
-        ticket: Ticket<'_>,
-        store: &Store,
-        id: &ImageId,
-        order: &Order,
-        arrivals: mpsc::Receiver<Arrival>,
-    ) -> Result<Image, Error> {
+    async fn work(&self, work: Work<'_>, arrivals: mpsc::Receiver<Arrival>) -> Result<Image, Error> {
+        let Work { ticket, store, id, order, superseded } = work;
         if let Some(image) = on_store(store, id, Store::image).await? {
             return order.accept(id, image);
         }
         let running = ticket.running();
         let resume = Resume { source: order.digest.clone(), validator: None, boot: self.boot.clone() };
-        let mut import = Import { rules: &self.rules, store, id, order, running, resume };
+        let mut import = Import { rules: &self.rules, store, id, order, running, superseded, resume };
         let (mut answer, started) = (None, std::time::Instant::now());
         let result = match import.fetch(arrivals, &mut answer).await {
             Ok(bits) => import.publish(bits).await,
@@ -147,10 +164,11 @@ impl Import<'_> {
         answer: &mut Option<Responder>,
     ) -> Result<Bits, Error> {
         let limit = self.order.limit.min(self.rules.longest);
-        let cancel = self.running.cancel.clone();
+        let (cancel, superseded) = (self.running.cancel.clone(), self.superseded.clone());
         let work = tokio::time::timeout(limit, self.bring(arrivals, answer));
         tokio::select! {
             () = cancel.cancelled() => Err(Error::Cancelled),
+            () = superseded.cancelled() => Err(Error::Superseded),
             brought = work => brought.unwrap_or(Err(Error::Slow(limit))),
         }
     }

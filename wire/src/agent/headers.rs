@@ -3,10 +3,13 @@
 use axum::http::HeaderMap;
 use reqwest::Url;
 
-use crate::call::{CALLBACK_URL, DEADLINE, EPOCH, Fault, Fence, GENERATION, RESOURCE, TASK_UUID, TaskId};
+use crate::call::{
+    CALLBACK_URL, CALLBACKS, DEADLINE, EPOCH, Fault, Fence, GENERATION, RESOURCE, TASK_UUID, TaskId,
+};
 
 pub struct Headers {
     pub task: Option<TaskId>,
+    /// Where to report, the first address first; separated by spaces.
     pub callback: Option<String>,
     pub fence: Option<Fence>,
 }
@@ -23,11 +26,21 @@ fn task(headers: &HeaderMap) -> Result<Option<TaskId>, Fault> {
 }
 
 fn callback(headers: &HeaderMap) -> Result<Option<String>, Fault> {
-    let Some(text) = text(headers, CALLBACK_URL)? else { return Ok(None) };
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(text.to_owned())),
-        _ => Err(unreadable(CALLBACK_URL, "an absolute http or https URL")),
+    let Some(first) = text(headers, CALLBACK_URL)? else { return Ok(None) };
+    if !is_http(first) {
+        return Err(unreadable(CALLBACK_URL, "an absolute http or https URL"));
     }
+    let others = text(headers, CALLBACKS)?.unwrap_or_default();
+    if !others.split_ascii_whitespace().all(is_http) {
+        return Err(unreadable(CALLBACKS, "absolute http or https URLs, separated by spaces"));
+    }
+    let others = others.split_ascii_whitespace().filter(|other| *other != first);
+    Ok(Some(std::iter::once(first).chain(others).collect::<Vec<_>>().join(" ")))
+}
+
+fn is_http(url: &str) -> bool {
+    let parsed = Url::parse(url).ok().filter(|_| !url.contains(char::is_whitespace));
+    parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 fn fence(headers: &HeaderMap) -> Result<Option<Fence>, Fault> {
@@ -110,8 +123,19 @@ mod tests {
     #[test]
     fn a_callback_must_be_an_http_url() {
         assert!(read(&[(CALLBACK_URL, "http://10.0.0.1:8080/zstack/asyncrest/callback")]).is_ok());
-        for url in ["", "callback", "/callback", "ftp://h/x", "http://"] {
+        for url in ["", "callback", "/callback", "ftp://h/x", "http://", "http://a http://b"] {
             assert!(read(&[(CALLBACK_URL, url)]).is_err(), "{url:?}");
         }
+    }
+
+    #[test]
+    fn other_addresses_follow_the_first() {
+        let callbacks = |lines: &[_]| read(lines).ok().and_then(|headers| headers.callback);
+        let first = (CALLBACK_URL, "http://a/c");
+        let both = callbacks(&[first, (CALLBACKS, "http://b/c  http://a/c https://d")]);
+        assert_eq!(both.as_deref(), Some("http://a/c http://b/c https://d"));
+        assert_eq!(callbacks(&[first, (CALLBACKS, "")]).as_deref(), Some("http://a/c"));
+        assert_eq!(callbacks(&[(CALLBACKS, "http://b/c")]), None, "nobody waits for it");
+        assert!(read(&[first, (CALLBACKS, "http://b/c d")]).is_err());
     }
 }

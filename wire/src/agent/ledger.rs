@@ -51,6 +51,7 @@ pub struct Seen {
 #[derive(Clone)]
 pub struct Entry {
     pub path: Arc<str>,
+    /// Where to report, the first address first; separated by spaces.
     pub callback: Option<Arc<str>>,
     pub fence: Option<Box<Fence>>,
     pub state: State,

@@ -17,6 +17,7 @@ mod replay;
 mod report;
 mod routes;
 mod runner;
+mod signals;
 mod store;
 mod task;
 mod texts;

@@ -38,7 +38,8 @@ pub enum Record<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fence: Option<Cow<'a, Fence>>,
     },
-    /// `refused`: it never started, the outcome says why; it may be accepted anew.
+    /// `refused`: it never started, or stopped half-way and left nothing behind; the outcome says why. It may be
+    /// accepted anew.
     Done {
         task: TaskId,
         #[serde(borrow)]

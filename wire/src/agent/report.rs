@@ -1,4 +1,4 @@
-//! Sends outcomes to callback URLs.
+//! Sends outcomes to callback URLs: to the first, and while that one is silent, to the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,8 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::debug;
 
 use crate::call::{TASK_UUID, TaskId};
 use crate::client::client;
@@ -19,6 +21,8 @@ const SLOTS: usize = 32;
 const ADDRESSES: usize = 256;
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
+/// After so long the next address is tried, if there is one: before the first one's flow asks.
+const NEXT: Duration = Duration::from_secs(1);
 /// Idle connections kept per controller, and for how long.
 const IDLE: usize = SLOTS;
 const IDLE_AGE: Duration = Duration::from_secs(20);
@@ -37,6 +41,13 @@ pub enum NotTaken {
     Http(#[from] reqwest::Error),
     #[error("answered with HTTP status {0}")]
     Status(StatusCode),
+    #[error("does not answer within {NEXT:?}")]
+    Silent,
+}
+
+/// The first of the addresses, which is the sender's.
+pub fn first(urls: &Arc<str>) -> Arc<str> {
+    urls.split_once(' ').map_or_else(|| urls.clone(), |(first, _)| first.into())
 }
 
 impl Reporter {
@@ -46,24 +57,43 @@ impl Reporter {
         Ok(Reporter { http, slots: Mutex::default() })
     }
 
-    /// One attempt; only a 2xx means that somebody took it.
-    pub async fn report(&self, url: &Arc<str>, task: &TaskId, outcome: Bytes) -> Result<(), NotTaken> {
+    /// Tries each of the addresses once; they are separated by spaces.
+    pub async fn report(&self, urls: &str, task: &TaskId, outcome: &Bytes) -> Result<(), NotTaken> {
+        let (mut urls, mut taken) = (urls.split(' ').peekable(), Err(NotTaken::Silent));
+        while let Some(url) = urls.next() {
+            let telling = self.tell(url, task, outcome.clone());
+            taken = match urls.peek() {
+                Some(_) => timeout(NEXT, telling).await.unwrap_or(Err(NotTaken::Silent)),
+                None => telling.await,
+            };
+            match &taken {
+                Ok(()) => break,
+                Err(error) => debug!(%task, url, %error, "the outcome was not taken"),
+            }
+        }
+        taken
+    }
+
+    /// Only a 2xx means that somebody took it.
+    async fn tell(&self, url: &str, task: &TaskId, outcome: Bytes) -> Result<(), NotTaken> {
         let slots = self.slots(url);
         let _slot = slots.acquire().await.expect("never closed");
-        let request = self.http.client().post(&**url).header(TASK_UUID, task.as_str());
+        let request = self.http.client().post(url).header(TASK_UUID, task.as_str());
         let answer = request.header(CONTENT_TYPE, "application/json").body(outcome).send().await?;
         let status = answer.status();
         drain(answer).await;
         if status.is_success() { Ok(()) } else { Err(NotTaken::Status(status)) }
     }
 
-    fn slots(&self, url: &Arc<str>) -> Arc<Semaphore> {
+    fn slots(&self, url: &str) -> Arc<Semaphore> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= ADDRESSES && !slots.contains_key(url) {
+        if let Some(known) = slots.get(url) {
+            return known.clone();
+        }
+        if slots.len() >= ADDRESSES {
             slots.clear();
         }
-        let slots = slots.entry(url.clone()).or_insert_with(|| Arc::new(Semaphore::new(SLOTS)));
-        slots.clone()
+        slots.entry(url.into()).or_insert_with(|| Arc::new(Semaphore::new(SLOTS))).clone()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Cx;
 use super::runner::Runner;
 use super::task::Task;
-use crate::call::{Call, Effect, Fault, Mode, to_body};
+use crate::call::{Call, Effect, Fault, Mode, STALE, to_body};
 use crate::calls::inventory::{List, Listed};
 use crate::tls::Role;
 
@@ -64,7 +64,7 @@ const DONE: &str = r#"{"success":true}"#;
 pub(super) struct Ended {
     /// The JSON object that is reported.
     pub body: Bytes,
-    /// It never started.
+    /// It never started, or has stopped and left nothing behind: it may be begun anew.
     pub refused: bool,
     pub success: bool,
 }
@@ -148,7 +148,8 @@ impl Ended {
         let body = to_body(outcome).to_string();
         // By far the commonest outcome needs no memory of its own.
         let body = if body == DONE { Bytes::from_static(DONE.as_bytes()) } else { body.into() };
-        Ended { body, refused: false, success: outcome.is_ok() }
+        let refused = outcome.as_ref().is_err_and(|fault| fault.is(STALE));
+        Ended { body, refused, success: outcome.is_ok() }
     }
 
     pub fn failed(fault: Fault) -> Self {

@@ -1,5 +1,8 @@
 //! Takes tasks in, runs each to its end, and sees to it that somebody hears the outcome.
 //!
+//! A task whose resource gets a later owner while it runs is told so; when it stops for it, it ends stale and
+//! may be begun anew, as one that never started.
+//!
 //! A task lives in one spawned future, which no connection owns: journalled → acknowledged → its turn →
 //! run → outcome journalled → reported. A crash at any point is repaired by [`Runner::resume`].
 
@@ -21,8 +24,9 @@ use super::ledger::{Arrival, Ledger, State, Verdict};
 use super::machine::now;
 use super::record::Record;
 use super::replay::{Pending, raw};
-use super::report::Reporter;
+use super::report::{Reporter, first};
 use super::routes::{Ended, Route, Run, Table};
+use super::signals::Signals;
 use super::task::Task;
 use super::turns::{Turn, Turns};
 use crate::backoff::Backoff;
@@ -37,6 +41,8 @@ const GLANCE: Duration = Duration::from_secs(60);
 pub struct Runner {
     ledger: Mutex<Ledger>,
     turns: Turns,
+    /// To be locked after the ledger.
+    signals: Signals,
     journal: Journal,
     reporter: Reporter,
     boot_id: String,
@@ -55,7 +61,7 @@ pub struct Runner {
 pub enum Refusal {
     /// Stale or expired.
     Fenced(Fault),
-    /// Its first copy is just being journalled.
+    /// Its first copy is just being journalled, or is just being stopped.
     Busy,
     NotDurable(NotDurable),
 }
@@ -87,6 +93,7 @@ impl Runner {
             ends,
             ledger: Mutex::new(ledger),
             turns: Turns::default(),
+            signals: Signals::default(),
             journal,
             reporter,
             boot_id,
@@ -112,6 +119,8 @@ impl Runner {
             match ledger.judge(&id, fence, now(), self.again) {
                 Verdict::Refuse(fault) => return Err(Refusal::Fenced(fault)),
                 Verdict::Accepting => return Err(Refusal::Busy),
+                // It ends stale. That is no answer to its new owner, who is not.
+                Verdict::Attach if self.signals.is_told(&id) => return Err(Refusal::Busy),
                 Verdict::Attach => Err(self.attach(&mut ledger, &id, callback, fence)),
                 Verdict::Fresh => Ok(self.accept(&mut ledger, route, &id, headers, body)),
             }
@@ -160,7 +169,8 @@ impl Runner {
 
     /// Runs a synchronous call to its end, whatever becomes of its connection.
     pub async fn answer(self: &Arc<Self>, path: &'static str, fence: Option<Fence>, run: Run) -> Ended {
-        let task = Arc::new(Task { id: TaskId::random(), fence, callback: None, path });
+        let superseded = CancellationToken::new();
+        let task = Arc::new(Task { id: TaskId::random(), fence, callback: None, path, superseded });
         let runner = self.clone();
         let running = self.lives.spawn(async move { caught(run, task, runner).await });
         running.await.unwrap_or_else(|_| Ended::failed(Fault::new("the agent is shutting down")))
@@ -172,6 +182,7 @@ impl Runner {
         let durable = {
             let mut ledger = self.ledger();
             ledger.raise_floor(epoch);
+            self.signals.tell(&ledger, None);
             // Written even when it is not news: the record that raised it may have been refused.
             self.journal.append(&Record::Floor { epoch })
         };
@@ -233,6 +244,7 @@ impl Runner {
         if !acts {
             return (None, None);
         }
+        self.signals.tell(ledger, fence.map(|fence| &*fence.resource));
         let durable = self.journal.append(&Record::Accepted {
             task: id.clone(),
             path: route.path.into(),
@@ -253,6 +265,7 @@ impl Runner {
         fence: Option<&Fence>,
     ) -> (Option<Durable>, Option<u32>) {
         let attachment = ledger.attach(id, callback, fence);
+        self.signals.tell(ledger, fence.map(|fence| &*fence.resource));
         let durable = attachment.changed.then(|| {
             self.journal.append(&Record::Attached {
                 task: id.clone(),
@@ -302,11 +315,8 @@ impl Runner {
         let began = Instant::now();
         let span = info_span!("task", task = %life.id, path = life.path);
         let Life { id, path, acts, run, turn, resumed } = life;
-        let ended = match run.map(|run| (self.start(&id, resumed), run)) {
-            Ok((Ok((fence, callback)), run)) => {
-                let task = Arc::new(Task { id: id.clone(), fence, callback, path });
-                caught(run, task, self.clone()).instrument(span).await
-            }
+        let ended = match run.map(|run| (self.start(&id, path, acts, resumed), run)) {
+            Ok((Ok(task), run)) => caught(run, task, self.clone()).instrument(span).await,
             Ok((Err(fault), _)) => Ended { refused: true, ..Ended::failed(fault) },
             Err(fault) => Ended::failed(fault),
         };
@@ -319,15 +329,18 @@ impl Runner {
         }
     }
 
-    /// The task's turn has come: its token, and who sent it.
-    fn start(&self, id: &TaskId, resumed: bool) -> Result<(Option<Fence>, Option<Arc<str>>), Fault> {
+    /// The task's turn has come.
+    fn start(&self, id: &TaskId, path: &'static str, acts: bool, resumed: bool) -> Result<Arc<Task>, Fault> {
         let mut ledger = self.ledger();
         let fence = ledger.start(id, now()).map_err(|fault| match resumed && fault.is(EXPIRED) {
             // "Expired" would promise that it had no effect.
             true => Fault::new("the agent was restarted and the deadline passed: it may have been half done"),
             false => fault,
         })?;
-        Ok((fence, ledger.tasks.get(id).and_then(|entry| entry.callback.clone())))
+        let callback = ledger.tasks.get(id).and_then(|entry| entry.callback.as_ref().map(first));
+        let signal = |fence: &Fence| self.signals.begin(&fence.resource, id);
+        let superseded = fence.as_ref().filter(|_| acts).map(signal).unwrap_or_default();
+        Ok(Arc::new(Task { id: id.clone(), fence, callback, path, superseded }))
     }
 
     /// Journals the outcome and remembers it. `None` when the agent ends first.
@@ -336,7 +349,11 @@ impl Runner {
         if acts {
             self.journal_outcome(id, &body, refused).await?;
         }
-        let round = self.ledger().done(id, body, refused, now());
+        let round = {
+            let mut ledger = self.ledger();
+            self.signals.end(id);
+            ledger.done(id, body, refused, now())
+        };
         self.ended.notify_waiters();
         Some(round)
     }
@@ -354,20 +371,18 @@ impl Runner {
         }
     }
 
-    /// Reports until somebody takes the outcome, the task is forgotten, or a later round has begun.
-    ///
-    /// This is the place to turn to another controller when the callback URL's stays silent: one more
-    /// address to try, since every controller accepts every outcome.
+    /// Reports until somebody takes the outcome, the task is forgotten, or a later round has begun. While the
+    /// sender is silent the other addresses are tried: every controller accepts every outcome.
     async fn report(&self, id: &TaskId, round: u32, until: Option<Instant>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let Some((url, outcome)) = self.ledger().due(id, round) else { return };
-            let taken = self.reporter.report(&url, id, outcome).await;
+            let Some((urls, outcome)) = self.ledger().due(id, round) else { return };
+            let taken = self.reporter.report(&urls, id, &outcome).await;
             let Err(error) = taken else { break };
             let pause = backoff.pause();
-            debug!(task = %id, %url, error = %Fault::from(error), ?pause, "the outcome was not taken");
+            debug!(task = %id, %urls, error = %Fault::from(error), ?pause, "nobody took the outcome");
             if until.is_some_and(|until| Instant::now() + pause > until) {
-                warn!(task = %id, %url, "nobody takes the outcome: given up, since the call only looked");
+                warn!(task = %id, %urls, "nobody takes the outcome: given up, since the call only looked");
                 return;
             }
             if self.stopping.run_until_cancelled(sleep(pause)).await.is_none() {

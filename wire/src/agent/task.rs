@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::call::{Fence, TaskId};
 
 /// One accepted command.
@@ -12,4 +14,6 @@ pub struct Task {
     /// Where its sender wanted to hear of it when it began.
     pub callback: Option<Arc<str>>,
     pub path: &'static str,
+    /// Cancelled when a later owner of the resource has been seen while it runs.
+    pub(super) superseded: CancellationToken,
 }

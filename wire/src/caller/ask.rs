@@ -6,8 +6,8 @@ use reqwest::{Client, RequestBuilder, Url};
 
 use super::CallError;
 use crate::call::{
-    CALLBACK_URL, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE, TASK_UUID, TRUST,
-    TaskId,
+    CALLBACK_URL, CALLBACKS, Call, DEADLINE, EPOCH, Effect, Fault, Fence, GENERATION, Mode, RESOURCE,
+    TASK_UUID, TRUST, TaskId,
 };
 use crate::tls::{Http, MachineId, name};
 
@@ -23,12 +23,19 @@ pub struct Ask {
     body: Bytes,
 }
 
+/// Where the outcome shall be told.
+pub struct Ears<'a> {
+    pub callback: &'a str,
+    /// Where else, separated by spaces.
+    pub others: Option<String>,
+}
+
 impl Ask {
     pub fn new<C: Call>(
         base_url: &str,
         task: &TaskId,
         fence: Option<&Fence>,
-        callback: &str,
+        ears: &Ears<'_>,
         command: &C,
     ) -> Result<Self, CallError> {
         let agent = base_url.trim_end_matches('/').to_owned();
@@ -36,7 +43,7 @@ impl Ask {
         let url = Url::parse(&format!("{agent}{}", C::PATH)).map_err(|e| unsendable(e.into()))?;
         let machine = url.host_str().and_then(name::machine);
         let body = serde_json::to_vec(command).map_err(|e| unsendable(e.into()))?.into();
-        let headers = headers(task, C::MODE, fence, callback).map_err(unsendable)?;
+        let headers = headers(task, C::MODE, fence, ears).map_err(unsendable)?;
         Ok(Ask { agent, path: C::PATH, effect: C::EFFECT, task: task.clone(), machine, url, headers, body })
     }
 
@@ -65,7 +72,7 @@ impl Ask {
     }
 }
 
-fn headers(task: &TaskId, mode: Mode, fence: Option<&Fence>, callback: &str) -> Result<HeaderMap, Fault> {
+fn headers(task: &TaskId, mode: Mode, fence: Option<&Fence>, ears: &Ears<'_>) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut set = |name: &'static str, value: &str| -> Result<(), Fault> {
@@ -74,7 +81,8 @@ fn headers(task: &TaskId, mode: Mode, fence: Option<&Fence>, callback: &str) -> 
     };
     if mode == Mode::Async {
         set(TASK_UUID, task.as_str())?;
-        set(CALLBACK_URL, callback)?;
+        set(CALLBACK_URL, ears.callback)?;
+        ears.others.as_deref().map_or(Ok(()), |others| set(CALLBACKS, others))?;
     }
     if let Some(fence) = fence {
         set(RESOURCE, &fence.resource)?;

@@ -1,4 +1,4 @@
-//! Takes in outcomes and hands them to whoever waits.
+//! Takes in outcomes and hands them to whoever waits; those for which nobody waits here are passed on.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,28 @@ pub struct Waiting(Arc<Inner>);
 struct Inner {
     tasks: Mutex<HashMap<TaskId, Vec<Waiter>>>,
     count: AtomicU64,
+    pass_on: Option<PassOn>,
+}
+
+pub type PassOn = Box<dyn Fn(Outcome) + Send + Sync>;
+
+/// What an agent told of a task.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub task: TaskId,
+    pub body: Bytes,
+    /// Who told it, where peers prove who they are.
+    pub peer: Option<MachineId>,
+}
+
+/// What became of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Heard,
+    /// Nobody waits for it here.
+    Astray,
+    /// Somebody waits for it, but from another machine.
+    Refused,
 }
 
 struct Waiter {
@@ -44,7 +66,7 @@ pub struct Wait {
 
 impl Waiting {
     pub fn router(&self) -> Router {
-        Router::new().route("/asyncrest/callback", post(take_in)).with_state(self.clone())
+        Router::new().route(super::CALLBACK_PATH, post(take_in)).with_state(self.clone())
     }
 
     /// Waits for what machine `from` tells of the task, or anybody.
@@ -55,29 +77,37 @@ impl Waiting {
         Wait { waiting: self.clone(), task: task.clone(), number, told }
     }
 
-    /// Tells all who take `peer`'s word. False when there is somebody who waits, and nobody takes it.
-    fn tell(&self, task: &TaskId, outcome: &Bytes, peer: Option<MachineId>) -> bool {
+    /// Outcomes for which nobody waits go there.
+    ///
+    /// # Panics
+    /// When it has been cloned already.
+    pub fn passing_on(&mut self, pass_on: PassOn) {
+        Arc::get_mut(&mut self.0).expect("asked for before it is shared").pass_on = Some(pass_on);
+    }
+
+    /// Tells all who take the peer's word.
+    pub fn tell(&self, outcome: &Outcome) -> Told {
         let told = {
             let mut tasks = self.tasks();
-            let waiters = tasks.remove(task).unwrap_or_default();
+            let waiters = tasks.remove(&outcome.task).unwrap_or_default();
             let (told, deaf): (Vec<_>, Vec<_>) =
-                waiters.into_iter().partition(|waiter| waiter.from.is_none() || waiter.from == peer);
+                waiters.into_iter().partition(|waiter| waiter.from.is_none() || waiter.from == outcome.peer);
             let refused = told.is_empty() && !deaf.is_empty();
             if !deaf.is_empty() {
-                tasks.insert(task.clone(), deaf);
+                tasks.insert(outcome.task.clone(), deaf);
             }
             if refused {
-                return false;
+                return Told::Refused;
             }
             told
         };
         if told.is_empty() {
-            tracing::debug!(%task, "an outcome that nobody waits for");
+            return Told::Astray;
         }
         for waiter in told {
-            let _ = waiter.tell.send(outcome.clone());
+            let _ = waiter.tell.send(outcome.body.clone());
         }
-        true
+        Told::Heard
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Waiter>>> {
@@ -106,21 +136,29 @@ impl Drop for Wait {
     }
 }
 
-/// A task that nobody waits for is taken too: who needs its outcome asks the agent.
+/// A task that nobody waits for is taken too: it is passed on, and who needs its outcome asks the agent.
 async fn take_in(State(waiting): State<Waiting>, request: Request) -> (StatusCode, String) {
     let header = request.headers().get(TASK_UUID).and_then(|value| value.to_str().ok());
     let Some(task) = header.and_then(TaskId::parse) else {
         return (StatusCode::BAD_REQUEST, "taskuuid missing in request header".into());
     };
     let peer = request.extensions().get::<Peer>().map(|peer| peer.machine);
-    match axum::body::to_bytes(request.into_body(), LARGEST).await {
-        Ok(outcome) if waiting.tell(&task, &outcome, peer) => (StatusCode::OK, String::new()),
-        Ok(_) => {
+    let body = match axum::body::to_bytes(request.into_body(), LARGEST).await {
+        Ok(body) => body,
+        Err(error) => return (StatusCode::PAYLOAD_TOO_LARGE, format!("the outcome was not read: {error}")),
+    };
+    let outcome = Outcome { task, body, peer };
+    match (waiting.tell(&outcome), &waiting.0.pass_on) {
+        (Told::Refused, _) => {
+            let task = outcome.task;
             tracing::warn!(%task, ?peer, "an outcome was refused: the task was sent to another machine");
-            (StatusCode::FORBIDDEN, "the task was sent to another machine".into())
+            return (StatusCode::FORBIDDEN, "the task was sent to another machine".into());
         }
-        Err(error) => (StatusCode::PAYLOAD_TOO_LARGE, format!("the outcome was not read: {error}")),
+        (Told::Astray, Some(pass_on)) => pass_on(outcome),
+        (Told::Astray, None) => tracing::debug!(task = %outcome.task, "an outcome that nobody waits for"),
+        (Told::Heard, _) => {}
     }
+    (StatusCode::OK, String::new())
 }
 
 #[cfg(test)]
@@ -134,7 +172,9 @@ mod tests {
         let mut third = waiting.wait_for(&task, None);
         drop(second);
         assert_eq!(waiting.tasks()[&task].len(), 2);
-        assert!(waiting.tell(&task, &Bytes::from_static(b"{}"), None));
+        let outcome = Outcome { task: task.clone(), body: Bytes::from_static(b"{}"), peer: None };
+        assert_eq!(waiting.tell(&outcome), Told::Heard);
+        assert_eq!(waiting.tell(&outcome), Told::Astray);
         assert_eq!((&first.outcome().await[..], &third.outcome().await[..]), (&b"{}"[..], &b"{}"[..]));
         drop((first, third));
         drop(waiting.wait_for(&task, None));

@@ -15,12 +15,16 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use self::ask::Ask;
+use self::ask::{Ask, Ears};
 use self::callback::Waiting;
+pub use self::callback::{Outcome, Told};
 use self::talk::Progress;
 use crate::call::{Call, EXPIRED, Fault, Fence, Mode, STALE, TaskId, from_body};
 use crate::client::client;
 use crate::tls::{Http, Live};
+
+/// Where [`Caller::router`] takes in outcomes.
+pub const CALLBACK_PATH: &str = "/asyncrest/callback";
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// Idle connections kept per agent, and for how long: short, since agents are many.
@@ -36,10 +40,13 @@ struct Shared {
     http: Http,
     waiting: Waiting,
     permitted: Permission,
+    others: Others,
 }
 
 /// Whether a command may leave now.
 type Permission = Box<dyn Fn() -> bool + Send + Sync>;
+/// Who else takes in outcomes now: callback URLs, separated by spaces.
+type Others = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Why a call has no reply.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -85,7 +92,8 @@ impl Caller {
             Http::new(live, || client(CONNECT, IDLE, IDLE_AGE)).expect("the TLS library can be set up");
         let waiting = Waiting::default();
         let permitted: Permission = Box::new(|| true);
-        Caller(Arc::new(Shared { callback_url: callback_url.into(), http, waiting, permitted }))
+        let others: Others = Box::new(|| None);
+        Caller(Arc::new(Shared { callback_url: callback_url.into(), http, waiting, permitted, others }))
     }
 
     /// Asks before every single sending whether it may be.
@@ -94,9 +102,33 @@ impl Caller {
     /// When the caller has been cloned already.
     #[must_use]
     pub fn only_while(mut self, permitted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        let shared = Arc::get_mut(&mut self.0).expect("asked for before it is shared");
-        shared.permitted = Box::new(permitted);
+        self.shared().permitted = Box::new(permitted);
         self
+    }
+
+    /// One of several: `others` are the callback URLs of the rest, separated by spaces; `pass_on` gets the
+    /// outcomes that come here and for which nobody waits.
+    ///
+    /// # Panics
+    /// When the caller has been cloned already.
+    #[must_use]
+    pub fn among(
+        mut self,
+        others: impl Fn() -> Option<String> + Send + Sync + 'static,
+        pass_on: impl Fn(Outcome) + Send + Sync + 'static,
+    ) -> Self {
+        self.shared().others = Box::new(others);
+        self.shared().waiting.passing_on(Box::new(pass_on));
+        self
+    }
+
+    fn shared(&mut self) -> &mut Shared {
+        Arc::get_mut(&mut self.0).expect("asked for before it is shared")
+    }
+
+    /// Takes in an outcome that another controller passes on; it goes no further.
+    pub fn hear(&self, outcome: &Outcome) -> Told {
+        self.0.waiting.tell(outcome)
     }
 
     /// What calls go out with, for other words to peers who want to know who we are.
@@ -133,7 +165,8 @@ impl Caller {
         deadline: Instant,
         command: &C,
     ) -> Result<C::Reply, CallError> {
-        let ask = Ask::new::<C>(base_url, task, fence, &self.0.callback_url, command)?;
+        let ears = Ears { callback: &self.0.callback_url, others: (self.0.others)() };
+        let ask = Ask::new::<C>(base_url, task, fence, &ears, command)?;
         if let Some(machine) = ask.machine.filter(|machine| self.0.http.shuns(*machine)) {
             let cause = format!("machine {machine} is revoked: enrol it again");
             return Err(CallError::Unreachable { agent: ask.agent, cause });

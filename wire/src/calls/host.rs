@@ -18,7 +18,21 @@ message! {
         qemu_version: String,
     }
     Echo {}
-    Ping { host_uuid: String }
+    Ping {
+        host_uuid: String,
+        /// Ours: the host shall say between pings, by datagrams, that it lives.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        heartbeat: Option<Heartbeat>,
+    }
+    /// What [`crate::heartbeat::Heart`] obeys.
+    Heartbeat {
+        /// `address:port`, of those who shall hear it.
+        addresses: Vec<String>,
+        /// 64 hex digits, this host's alone.
+        key: String,
+        /// Milliseconds.
+        interval: u64,
+    }
     /// What the agent remembered at the last connect; empty when it was never connected.
     Pong {
         host_uuid: String,

@@ -94,6 +94,58 @@ async fn a_task_that_is_superseded_before_its_turn_ends_stale_without_effect() {
 }
 
 #[tokio::test]
+async fn a_task_that_runs_stops_for_a_later_owner_and_may_begin_anew() {
+    let (node, receiver) = (Node::start().await, Receiver::start(&[]).await);
+    let (url, long) = (node.url(), TaskId::random());
+    assert_ok(&send_act(&url, &long, Some(&fence("vm1", 1, 1)), &receiver.url, "long").await);
+    node.world.wait_begun(1).await;
+    let (other, undo) = (fence("vm2", 1, 9), fence("vm1", 1, 2));
+    assert_ok(&send_act(&url, &TaskId::random(), Some(&other), &receiver.url, "other").await);
+    receiver.wait_reports(1).await;
+    assert_eq!(node.asked(&long).await.0, "running", "another resource's owner");
+    assert_ok(&send_act(&url, &TaskId::random(), Some(&undo), &receiver.url, "undo").await);
+    let reports = receiver.wait_reports(3).await;
+    assert_eq!((&reports[1].body["code"], &reports[2].body["word"]), (&json!("STALE"), &json!("UNDO")));
+    let node = node.kill().restart().await;
+    assert_eq!(node.asked(&long).await.1["outcome"]["code"], "STALE");
+    assert_ok(&send_act(&node.url(), &long, Some(&fence("vm1", 1, 3)), &receiver.url, "long").await);
+    node.world.wait_begun(4).await;
+    assert_eq!(node.world.begun(), ["long", "other", "undo", "long"]);
+}
+
+#[tokio::test]
+async fn whoever_adopts_a_task_that_runs_does_not_stop_it() {
+    let (node, receiver) = (Node::start().await, Receiver::start(&[]).await);
+    let (url, long) = (node.url(), TaskId::random());
+    for epoch in 1..=2 {
+        assert_ok(&send_act(&url, &long, Some(&fence("vm1", 1, epoch)), &receiver.url, "long").await);
+        node.world.wait_begun(1).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((node.asked(&long).await.0.as_str(), receiver.reports().len()), ("running", 0));
+}
+
+/// It could only hear that it is stale, which it is not.
+#[tokio::test]
+async fn nobody_adopts_a_task_that_is_being_stopped() {
+    let (node, receiver) = (Node::start().await, Receiver::start(&[]).await);
+    node.world.close_gate();
+    let (url, first, next) = (node.url(), TaskId::random(), fence("vm1", 1, 2));
+    assert_ok(&send_act(&url, &first, Some(&fence("vm1", 1, 1)), &receiver.url, "first").await);
+    node.world.wait_begun(1).await;
+    assert_ok(&send_act(&url, &TaskId::random(), Some(&next), &receiver.url, "second").await);
+    let again = async || send_act(&url, &first, Some(&next), &receiver.url, "first").await;
+    assert_eq!(again().await.status(), 503);
+    node.world.open_gate();
+    receiver.wait_reports(2).await;
+    assert_ok(&again().await);
+    let words: Vec<_> =
+        receiver.wait_reports(3).await.into_iter().map(|report| report.body["word"].clone()).collect();
+    assert_eq!(words, ["FIRST", "SECOND", "FIRST"]);
+    assert_eq!(node.world.begun(), ["first", "second"], "it does not heed the signal, and has ended");
+}
+
+#[tokio::test]
 async fn a_task_whose_deadline_passes_in_the_line_ends_expired_without_effect() {
     let (node, receiver) = (Node::start().await, Receiver::start(&[]).await);
     node.world.close_gate();

@@ -113,7 +113,12 @@ impl World {
     }
 }
 
+/// "long" ends only when it is superseded.
 async fn on_act(cx: Cx<World>, command: Act) -> Result<Reply, Fault> {
+    if command.word == "long" {
+        cx.0.begun.lock().unwrap().push(command.word);
+        return cx.unless_superseded(std::future::pending()).await;
+    }
     cx.deed(&command.word).await
 }
 

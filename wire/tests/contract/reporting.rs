@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use wire::TaskId;
 
-use crate::kit::{Node, assert_ok, send_act};
+use crate::kit::{Node, assert_ok, post, send_act};
 use crate::receiver::Mood::{Answer, HangUp, Slow};
 use crate::receiver::Receiver;
 
@@ -75,4 +75,41 @@ async fn a_taken_outcome_is_not_reported_after_a_restart() {
     let node = node.stop().await.restart().await;
     sleep(Duration::from_millis(200)).await;
     assert_eq!((receiver.reports().len(), node.asked(&task).await.0.as_str()), (1, "done"));
+}
+
+/// Sends a command whose sender names a second address, too.
+async fn send_with_other(node: &Node, task: &TaskId, first: &str, other: &str) {
+    let headers = [("taskuuid", task.as_str()), ("callbackurl", first), ("x-cumulet-callbacks", other)];
+    assert_ok(&post(&node.url(), "/test/act", &headers, r#"{"word":"a"}"#).await);
+}
+
+#[tokio::test]
+async fn while_the_sender_is_silent_another_hears() {
+    let (node, task) = (Node::start().await, TaskId::random());
+    let silent = Receiver::start(&[Slow(Duration::from_secs(60))]).await;
+    let other = Receiver::start(&[]).await;
+    let began = Instant::now();
+    send_with_other(&node, &task, &silent.url, &other.url).await;
+    let reports = other.wait_reports(1).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!((reports[0].task.as_str(), silent.reports().len()), (task.as_str(), 1), "first the sender");
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!((silent.reports().len(), other.reports().len()), (1, 1), "one who hears is enough");
+}
+
+#[tokio::test]
+async fn the_other_addresses_outlive_the_agent() {
+    let (node, task) = (Node::start().await, TaskId::random());
+    let (first, other) = (free_url(), Receiver::start(&[HangUp, HangUp]).await);
+    send_with_other(&node, &task, &first, &other.url).await;
+    other.wait_reports(1).await;
+    let _node = node.kill().restart().await;
+    let reports = other.wait_reports(3).await;
+    assert_eq!(reports[2].task, task.as_str());
+}
+
+/// Nobody listens there.
+fn free_url() -> String {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/asyncrest/callback", closed.local_addr().unwrap())
 }

@@ -7,6 +7,7 @@ mod create;
 mod failover;
 mod first_vm;
 mod ground;
+mod heartbeats;
 mod http;
 mod load;
 mod memory;
@@ -16,6 +17,7 @@ mod subject;
 mod table;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -23,6 +25,7 @@ use cumulet_tests::lab::program::command as program_command;
 
 use crate::packages::{self, Purpose};
 use ground::Ground;
+use heartbeats::Scale;
 use table::Report;
 
 #[derive(Args)]
@@ -33,6 +36,12 @@ pub struct Options {
     /// JSON on standard output instead of a table
     #[arg(long)]
     json: bool,
+    /// How many hosts row 8 has
+    #[arg(long, default_value_t = 100_000)]
+    hosts: u32,
+    /// How long row 8 is measured
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
 }
 
 /// Rows that are measured together.
@@ -43,13 +52,21 @@ enum Group {
     Create,
     Failover,
     Ring,
+    Heartbeats,
     FirstVm,
 }
 
 impl Group {
     /// The demo goes first: it installs what it needs, and that is part of what is measured.
-    const ALL: [Self; 6] =
-        [Self::FirstVm, Self::Command, Self::Memory, Self::Create, Self::Failover, Self::Ring];
+    const ALL: [Self; 7] = [
+        Self::FirstVm,
+        Self::Command,
+        Self::Memory,
+        Self::Create,
+        Self::Heartbeats,
+        Self::Failover,
+        Self::Ring,
+    ];
 
     fn rows(self) -> &'static [u8] {
         match self {
@@ -58,11 +75,12 @@ impl Group {
             Self::Create => &[4, 5, 6],
             Self::Failover => &[10],
             Self::Ring => &[12],
+            Self::Heartbeats => &[8],
             Self::FirstVm => &[16],
         }
     }
 
-    async fn measure(self, ground: &Ground) -> Result<Report> {
+    async fn measure(self, ground: &Ground, scale: Scale) -> Result<Report> {
         if self != Self::FirstVm {
             packages::install(Purpose::Demo)?;
         }
@@ -72,6 +90,7 @@ impl Group {
             Self::Create => create::measure(ground).await,
             Self::Failover => failover::measure(ground).await,
             Self::Ring => ring::measure(ground),
+            Self::Heartbeats => heartbeats::measure(ground, scale).await,
             Self::FirstVm => first_vm::measure(ground).await,
         }
     }
@@ -83,9 +102,10 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         return again_in_release();
     }
     let ground = Ground::new()?;
+    let scale = Scale { hosts: options.hosts, time: Duration::from_secs(options.seconds.max(1)) };
     let mut report = Report::default();
     for group in groups {
-        match group.measure(&ground).await {
+        match group.measure(&ground, scale).await {
             Ok(measured) => report.add(measured),
             Err(error) => report.failures.push(format!("rows {:?}: {error:#}", group.rows())),
         }

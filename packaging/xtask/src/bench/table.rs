@@ -21,6 +21,8 @@ pub enum Unit {
     Percent,
     #[serde(rename = "jobs")]
     Jobs,
+    #[serde(rename = "hosts")]
+    Hosts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -79,6 +81,7 @@ impl Unit {
             Self::Megabytes => " MB",
             Self::Percent => " %",
             Self::Jobs => " jobs",
+            Self::Hosts => " hosts",
         }
     }
 }
