@@ -86,6 +86,7 @@ impl Controller {
         let office = Office::open(&config, &db, address).await?;
         let agents = office.address;
         let caller = Caller::certified(config.callback_url(agents)?, office.ways.live().cloned());
+        let caller = caller.patient(config.patience);
         let setup = Setup {
             db,
             modules: modules::all(),

@@ -5,6 +5,7 @@
 
 mod ask;
 mod callback;
+mod patience;
 mod talk;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use axum::Router;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+
+pub use self::patience::Patience;
 
 use self::ask::Ask;
 use self::callback::Waiting;
@@ -36,6 +39,7 @@ struct Shared {
     http: Http,
     waiting: Waiting,
     permitted: Permission,
+    patience: Patience,
 }
 
 /// Whether a command may leave now.
@@ -85,7 +89,8 @@ impl Caller {
             Http::new(live, || client(CONNECT, IDLE, IDLE_AGE)).expect("the TLS library can be set up");
         let waiting = Waiting::default();
         let permitted: Permission = Box::new(|| true);
-        Caller(Arc::new(Shared { callback_url: callback_url.into(), http, waiting, permitted }))
+        let (callback_url, patience) = (callback_url.into(), Patience::default());
+        Caller(Arc::new(Shared { callback_url, http, waiting, permitted, patience }))
     }
 
     /// Asks before every single sending whether it may be.
@@ -96,6 +101,16 @@ impl Caller {
     pub fn only_while(mut self, permitted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let shared = Arc::get_mut(&mut self.0).expect("asked for before it is shared");
         shared.permitted = Box::new(permitted);
+        self
+    }
+
+    /// Waits so long for an agent's word.
+    ///
+    /// # Panics
+    /// When the caller has been cloned already.
+    #[must_use]
+    pub fn patient(mut self, patience: Patience) -> Self {
+        Arc::get_mut(&mut self.0).expect("told before it is shared").patience = patience;
         self
     }
 
