@@ -32,8 +32,11 @@ pub(super) async fn open(url: &str, migrator: &Migrator) -> Result<(Opener, Read
         .await
         .map_err(|e| codes::INTERNAL.because(format!("cannot bring \"{url}\" up to date: {e}")))?;
     let reading = options.clone().read_only(true);
-    let readers =
-        SqlitePoolOptions::new().max_connections(8).acquire_timeout(CONNECT).connect_lazy_with(reading);
+    let readers = SqlitePoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(CONNECT)
+        .test_before_acquire(false)
+        .connect_lazy_with(reading);
     Ok((Opener::Sqlite(options), Readers::Sqlite(readers)))
 }
 
