@@ -173,3 +173,16 @@ async fn walk(walk: Walk) {
 async fn every_flow_survives_every_fault_at_every_point() {
     walk(Walk::default()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_does_nothing_is_seen() {
+    let (walk, began) = (Arc::new(Walk::default()), Instant::now());
+    let mut world = walk.world().await;
+    let idle: Vec<Idle> = world.engine.flow_types().flat_map(Idle::all).collect();
+    let (count, left) = (idle.len(), Mutex::new(idle));
+    let undos = Arc::new(Undos { left, flows: flows(&mut world).await });
+    let unseen = all(move || Arc::clone(&walk).be_idle(Arc::clone(&undos))).await;
+    println!("{count} undos in {:?}", began.elapsed());
+    assert!(unseen.is_empty(), "\n{}\n", unseen.join("\n"));
+    assert!(count > 0, "no flow has an undo");
+}
