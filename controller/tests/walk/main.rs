@@ -186,3 +186,12 @@ async fn an_undo_that_does_nothing_is_seen() {
     assert!(unseen.is_empty(), "\n{}\n", unseen.join("\n"));
     assert!(count > 0, "no flow has an undo");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "belongs to the stage store"]
+async fn every_flow_survives_every_kind_of_fault_on_postgresql() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres-walk");
+    let _of_an_earlier_run = std::fs::remove_dir_all(&dir);
+    let postgres = Some(Postgres::start(&dir).await.unwrap());
+    walk(Walk { plan: Arc::new(Plan::sparse()), postgres, ..Walk::default() }).await;
+}
