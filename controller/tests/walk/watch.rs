@@ -247,13 +247,18 @@ impl Watch {
         let _ = timeout(longest, self.ended.subscribe().changed()).await;
     }
 
-    /// A flow has ended in the database a moment before its driver says so: waits for that too, though not for
-    /// one that has died in between.
-    pub async fn settle(&self) {
+    /// No flow lives in the database any more: waits until their drivers say so too. One that has died in
+    /// between never does.
+    pub async fn all_have_ended(&self) {
         let began = Instant::now();
         while !self.lock().call.live.is_empty() && began.elapsed() < MOMENT {
             self.stir(Duration::from_millis(1)).await;
         }
+        let mut met = self.lock();
+        let silent: Vec<Seen> = met.call.live.drain().map(Seen::Ended).collect();
+        met.call.seen.extend(silent);
+        drop(met);
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// How much was seen so far.

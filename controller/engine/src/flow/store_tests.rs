@@ -91,7 +91,8 @@ impl World {
             .write(move |tx| Box::pin(async move { begin(tx, Still(Id::random()), start, node).await }))
             .await;
         let Ok(Begun::Now(row)) = begun else { panic!("it does not begin") };
-        let world = World { db, guard: Guard { flow: id, node, epoch: row.epoch }, _engine: engine, _dir: dir };
+        let world =
+            World { db, guard: Guard { flow: id, node, epoch: row.epoch }, _engine: engine, _dir: dir };
         world.act(world.guard, "park").await.unwrap();
         world.wish().await;
         world
@@ -103,9 +104,9 @@ impl World {
 
     async fn wish(&self) {
         let id = self.guard.flow;
-        let wished = self
-            .db
-            .write(move |tx| Box::pin(async move { wish(tx, id, "retry", "parked", &[FORWARD, UNDO]).await }));
+        let wished = self.db.write(move |tx| {
+            Box::pin(async move { wish(tx, id, "retry", "parked", &[FORWARD, UNDO]).await })
+        });
         assert!(wished.await.unwrap());
     }
 
