@@ -41,7 +41,7 @@ async fn act(guard: Guard, tx: &mut Tx, deed: &str) -> Result<()> {
     let (error, memory) = (codes::OPERATION.because("a reason"), ("{\"later\":1}".into(), "[1]".into()));
     match deed {
         "save" => guard.save(tx, 7, memory).await,
-        "turn" => guard.turn(tx, &error).await.map(drop),
+        "turn" => guard.turn(tx, &codes::OPERATION.because("another reason")).await.map(drop),
         "park" => guard.park(tx, &error, "[2]".into()).await,
         "granted" => guard.granted(tx).await,
         "renew" => guard.renew(tx).await.map(drop),
@@ -186,6 +186,7 @@ async fn everything_that_is_told_is_written() {
     world.act(world.guard, "turn").await.unwrap();
     let turned = world.seen().await;
     assert_eq!((&*turned.view.direction, turned.wish), (UNDO, None));
+    assert!(turned.view.error.unwrap().contains("another reason"));
     assert!(turned.view.epoch > world.guard.epoch, "the way back has an epoch of its own");
 
     let back = Guard { epoch: turned.view.epoch, ..world.guard };
