@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::node::Membership;
 use engine::{Result, codes};
 use serde::Deserialize;
+use wire::caller::Patience;
 
 /// What the file says. Every key has a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Config {
     pub admin_password: Option<String>,
     pub ports: Ports,
     pub console: Console,
+    /// Not in the file: tests lose messages and cannot wait as long as networks may.
+    #[serde(skip)]
+    pub patience: Patience,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -128,6 +132,7 @@ impl Default for Config {
             admin_password: None,
             ports: Ports::default(),
             console: Console::default(),
+            patience: Patience::default(),
         }
     }
 }

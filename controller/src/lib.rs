@@ -89,6 +89,7 @@ impl Controller {
         let callback_url = config.callback_url(agents)?;
         let heartbeats = Heartbeats::open(&db, agents, &callback_url, &stop).await?;
         let caller = Caller::certified(callback_url, office.ways.live().cloned());
+        let caller = caller.patient(config.patience);
         let setup = Setup {
             db,
             modules: modules::all(),

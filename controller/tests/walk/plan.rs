@@ -1,28 +1,35 @@
 //! Which faults there are, which of them have happened, and which happens next.
 //!
-//! Nobody writes a list of faults. A point that a flow comes to for the first time brings its faults with
-//! it; each of them happens once, in whatever run of the flow comes to the point again. A run of a flow has
-//! one fault. A fault on the way back belongs to the failure that showed the way there.
+//! Nobody writes a list of faults. A point that a flow comes to for the first time, and a command that it
+//! sends for the first time, brings its faults with it; each of them happens once, in whatever run of the
+//! flow comes there again. A run of a flow has one fault; of those that only delay a message it has as many
+//! as it has messages. A fault on the way back belongs to the failure that showed the way there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
-use engine::flow::FlowView;
-use engine::flow::fault::{Fault, Faults, Phase, Point};
-use engine::{Engine, Id, Result, codes};
+use engine::Engine;
+use engine::flow::fault::{Fault, Phase, Point};
 
 /// A fault that cannot be brought about in so many attempts is not where it was seen.
 const ATTEMPTS: usize = 8;
 
-/// A point of every run of a flow: `delete VmInstance`, `record`, forward, before.
+/// A point of every run of a flow: `delete VmInstance`, `record`, forward, before; or one of its commands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spot {
     /// The flow's title without names and uuids: what a cascade deletes is a matter of its own.
     pub flow: String,
     pub step: &'static str,
     pub back: bool,
-    pub phase: Phase,
+    pub at: At,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum At {
+    Phase(Phase),
+    /// A command to this path, and the word of its outcome.
+    Message(String),
 }
 
 /// What happens there.
@@ -33,6 +40,34 @@ pub enum What {
     Crash,
     /// The controller stops, its successor turns the flow back, and then the first one wakes up.
     Overtaken,
+    Wire(Trick),
+}
+
+/// What happens to a command, or to the word of its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trick {
+    /// The command does not arrive.
+    Lost,
+    /// It arrives, and its sender does not hear so.
+    Unheard,
+    /// It arrives after its own repetition.
+    Late,
+    /// It arrives once more when the flow has gone on.
+    Again,
+    /// The outcome is told before the command is acknowledged.
+    Early,
+    /// The outcome is taken, and told to nobody.
+    Untold,
+    /// The outcome is told, and the agent does not hear that it was taken.
+    Unthanked,
+    /// The outcome is told after that of what the flow does next; it had to be asked for.
+    Overdue,
+    /// The outcome is told once more when the flow has gone on.
+    Retold,
+    /// The step fails while the command is on its way, which arrives after what its flow does next.
+    Outrun,
+    /// The same, and the controller dies.
+    Outlived,
 }
 
 /// A fault of the plan.
@@ -46,9 +81,14 @@ pub struct Case {
 struct Standing {
     /// For a point that only failures lead to: where the flow was made to fail, in order, when it was seen.
     path: Vec<Spot>,
+    /// In which call of the script.
+    call: Place,
     attempts: usize,
     done: bool,
 }
+
+/// A call of the script: its chapter, and which of its calls.
+pub type Place = (&'static str, usize);
 
 /// The cases of all flows; shared by all worlds.
 #[derive(Default)]
@@ -57,59 +97,32 @@ pub struct Plan {
 }
 
 #[derive(Default)]
-struct Known {
+pub struct Known {
     cases: BTreeMap<Case, Standing>,
     /// Flow, step and direction, and whether the step is one of rows.
     seen: BTreeMap<(&'static str, &'static str, bool), bool>,
+    /// What has happened to a flow somewhere, when that is enough.
+    enough: Option<BTreeSet<Kind>>,
 }
 
-/// A fault that happened.
-#[derive(Clone, Debug)]
-pub struct Fired {
-    pub flow: Id<FlowView>,
-    pub spot: Spot,
-    pub fault: Fault,
-}
+/// What happens to a flow, and whether on its way back. Each step fails: failures show the ways back.
+type Kind = (String, Option<&'static str>, bool, What);
 
-/// The plan as one controller's flows meet it.
-pub struct Watch {
-    plan: Arc<Plan>,
-    inner: Mutex<Met>,
-}
-
-#[derive(Default)]
-struct Met {
-    armed: bool,
-    /// What shall still happen to a flow that has had its fault.
-    next: HashMap<Id<FlowView>, Next>,
-    marked: HashSet<Id<FlowView>>,
-    call: Call,
-    /// All faults so far.
-    count: usize,
-}
-
-enum Next {
+/// What shall still happen to a flow that has had its fault.
+pub enum Next {
     /// These failures, the last one first, and then the fault that they lead to.
     Path(Vec<Spot>, Case),
     /// Its successor fails at once.
     Overtaken,
 }
 
-/// What happened during one call.
-#[derive(Clone, Debug, Default)]
-pub struct Call {
-    pub fired: Vec<Fired>,
-    /// The first flow that ran, and its name.
-    pub top: Option<(Id<FlowView>, &'static str)>,
-    /// How ghosts have ended, of so many.
-    pub ghosts: Vec<(Id<FlowView>, Result<()>)>,
-    pub ghosts_due: usize,
-}
-
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let undo = if self.back { "undo of " } else { "" };
-        write!(f, "{}: {:?} {undo}\"{}\"", self.flow, self.phase, self.step)
+        match &self.at {
+            At::Phase(phase) => write!(f, "{}: {phase:?} {undo}\"{}\"", self.flow, self.step),
+            At::Message(path) => write!(f, "{}: {path} in {undo}\"{}\"", self.flow, self.step),
+        }
     }
 }
 
@@ -119,18 +132,21 @@ impl fmt::Display for Case {
     }
 }
 
-impl fmt::Display for Fired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at {} ({})", self.fault, self.spot, self.flow)
+impl Case {
+    fn kind(&self) -> Kind {
+        let Spot { flow, step, back, .. } = &self.spot;
+        let fails = self.what == What::Fail && !back;
+        (flow.clone(), fails.then_some(*step), *back, self.what)
     }
 }
 
 impl What {
-    fn fault(self) -> Fault {
+    pub fn fault(self) -> Fault {
         match self {
             What::Fail => Fault::Fail,
             What::Twice => Fault::Twice,
             What::Crash | What::Overtaken => Fault::Crash,
+            What::Wire(_) => Fault::None,
         }
     }
 
@@ -138,11 +154,44 @@ impl What {
     fn at(point: &Point<'_>) -> &'static [What] {
         match (point.phase, point.record, point.back) {
             (Phase::Saved, ..) => &[What::Twice, What::Crash],
-            (Phase::Turning | Phase::Parked, ..) => &[What::Crash],
+            (Phase::Asked | Phase::Writing | Phase::Turning | Phase::Parked, ..) => &[What::Crash],
             (Phase::Before, true, _) | (Phase::After, false, true) => &[What::Fail, What::Crash],
             (Phase::Before, false, false) => &[What::Fail, What::Twice, What::Crash, What::Overtaken],
             (Phase::Before, false, true) | (Phase::After, true, _) => &[What::Fail, What::Twice, What::Crash],
             (Phase::After, false, false) => &[What::Fail, What::Crash, What::Overtaken],
+        }
+    }
+}
+
+impl Trick {
+    /// What can happen to a command whose answer is its outcome.
+    const SYNC: &[Trick] =
+        &[Trick::Lost, Trick::Unheard, Trick::Late, Trick::Again, Trick::Outrun, Trick::Outlived];
+    const ASYNC: &[Trick] = &[
+        Trick::Lost,
+        Trick::Unheard,
+        Trick::Late,
+        Trick::Again,
+        Trick::Early,
+        Trick::Untold,
+        Trick::Unthanked,
+        Trick::Overdue,
+        Trick::Retold,
+        Trick::Outrun,
+        Trick::Outlived,
+    ];
+
+    pub fn on(sync: bool) -> &'static [Trick] {
+        if sync { Trick::SYNC } else { Trick::ASYNC }
+    }
+
+    /// Whether the flow goes on as if nothing had been, so that something else may happen to it too.
+    pub fn is_light(self, sync: bool) -> bool {
+        match self {
+            Trick::Outrun | Trick::Outlived => false,
+            // Nobody knows how it ended: the step may fail.
+            Trick::Lost | Trick::Unheard | Trick::Late => !sync,
+            _ => true,
         }
     }
 }
@@ -156,18 +205,24 @@ fn kind(title: &str) -> String {
 }
 
 impl Spot {
-    fn of(point: &Point<'_>) -> Spot {
-        Spot { flow: kind(point.title), step: point.step, back: point.back, phase: point.phase }
+    pub fn of(point: &Point<'_>) -> Spot {
+        let at = At::Phase(point.phase);
+        Spot { flow: kind(point.title), step: point.step, back: point.back, at }
     }
 
     /// Comes only after a failure.
     fn needs_failure(&self) -> bool {
-        self.back || matches!(self.phase, Phase::Turning | Phase::Parked)
+        self.back || matches!(self.at, At::Phase(Phase::Turning | Phase::Parked))
     }
 }
 
 impl Plan {
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    /// One in which it is enough that a fault happens to a flow anywhere.
+    pub fn sparse() -> Plan {
+        Plan { inner: Mutex::new(Known { enough: Some(BTreeSet::new()), ..Known::default() }) }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Known> {
         self.inner.lock().expect("no code panics while it holds the plan")
     }
 
@@ -177,10 +232,11 @@ impl Plan {
         (known.cases.len(), known.cases.values().filter(|standing| standing.done).count())
     }
 
-    pub fn by_kind(&self) -> BTreeMap<What, usize> {
-        let mut counts = BTreeMap::new();
+    /// How many faults of each kind have happened, forward and on the way back.
+    pub fn by_kind(&self) -> BTreeMap<What, [usize; 2]> {
+        let mut counts = BTreeMap::<_, [usize; 2]>::new();
         for (case, _) in self.lock().cases.iter().filter(|(_, standing)| standing.done) {
-            *counts.entry(case.what).or_default() += 1;
+            counts.entry(case.what).or_default()[usize::from(case.spot.back)] += 1;
         }
         counts
     }
@@ -188,13 +244,13 @@ impl Plan {
     /// What has not happened.
     pub fn missed(&self) -> Vec<String> {
         let known = self.lock();
-        let missed = known.cases.iter().filter(|(_, standing)| !standing.done);
+        let missed = known.cases.iter().filter(|(case, standing)| !standing.done && known.lacks(case));
         missed.map(|(case, standing)| format!("{case} (in {} attempts)", standing.attempts)).collect()
     }
 
     /// Every step of every flow of the registry, and every undo, must have been come to.
     pub fn unseen(&self, engine: &Engine) -> Vec<String> {
-        let seen = &self.lock().seen;
+        let Known { seen, enough: None, .. } = &*self.lock() else { return Vec::new() };
         let mut complaints = Vec::new();
         for flow in engine.flow_types() {
             for (at, (step, undone)) in flow.steps.iter().zip(&flow.undone).enumerate() {
@@ -214,170 +270,93 @@ impl Plan {
 }
 
 impl Known {
-    /// Brings in what can happen here.
-    fn learn(&mut self, point: &Point<'_>, spot: &Spot, path: &[Spot]) {
+    /// Brings in what can happen at a point.
+    pub fn learn(&mut self, point: &Point<'_>, spot: &Spot, path: &[Spot], call: Place) {
         if matches!(point.phase, Phase::Before | Phase::After) {
             self.seen.insert((point.name, point.step, point.back), point.record);
         }
         // A sub-flow's failure leads there too, but not every time.
         let led = |at: &Spot| point.phase != Phase::Parked || (at.step, at.back) == (spot.step, spot.back);
-        if spot.needs_failure() && !path.last().is_some_and(led) {
-            return;
+        if !spot.needs_failure() || path.last().is_some_and(led) {
+            self.enter(spot, path, call, What::at(point).iter().copied());
         }
-        for what in What::at(point) {
+    }
+
+    /// Brings in what can happen to a message.
+    pub fn learn_message(&mut self, spot: &Spot, path: &[Spot], call: Place, sync: bool) {
+        if !spot.needs_failure() || !path.is_empty() {
+            self.enter(spot, path, call, Trick::on(sync).iter().copied().map(What::Wire));
+        }
+    }
+
+    fn enter(&mut self, spot: &Spot, path: &[Spot], call: Place, what: impl Iterator<Item = What>) {
+        for what in what {
             let path = if spot.needs_failure() { path.to_owned() } else { Vec::new() };
-            let case = Case { spot: spot.clone(), what: *what };
-            self.cases.entry(case).or_insert(Standing { path, attempts: 0, done: false });
+            let case = Case { spot: spot.clone(), what };
+            self.cases.entry(case).or_insert(Standing { path, call, attempts: 0, done: false });
         }
     }
 
     /// What shall happen to a flow here that has had no fault yet.
-    fn choose(&mut self, spot: &Spot) -> Option<(Fault, Option<Next>)> {
+    pub fn choose(&mut self, spot: &Spot, call: Place) -> Option<(Fault, Option<Next>)> {
         for what in [What::Crash, What::Twice, What::Overtaken, What::Fail] {
-            let case = Case { spot: spot.clone(), what };
-            let Some(standing) = self.cases.get_mut(&case).filter(|s| !s.done) else { continue };
-            standing.done = true;
-            let next = (what == What::Overtaken).then_some(Next::Overtaken);
-            return Some((what.fault(), next));
+            if self.take(spot, what) {
+                let next = (what == What::Overtaken).then_some(Next::Overtaken);
+                return Some((what.fault(), next));
+            }
         }
-        let may = |standing: &Standing| {
-            !standing.done && standing.attempts < ATTEMPTS && standing.path.first() == Some(spot)
+        let enough = self.enough.as_ref();
+        let may = |case: &Case, standing: &Standing| {
+            !standing.done
+                && standing.attempts < ATTEMPTS
+                && standing.call == call
+                && standing.path.first() == Some(spot)
+                && lacks(enough, case)
         };
-        let (case, standing) = self.cases.iter_mut().find(|(_, standing)| may(standing))?;
+        let (case, standing) = self.cases.iter_mut().find(|(case, standing)| may(case, standing))?;
         standing.attempts += 1;
         let rest = standing.path[1..].iter().rev().cloned().collect();
         Some((Fault::Fail, Some(Next::Path(rest, case.clone()))))
     }
 
-    fn done(&mut self, case: &Case) {
+    /// What shall happen to a message of a flow to which nothing but `light` tricks have happened.
+    pub fn choose_trick(&mut self, spot: &Spot, sync: bool, light: bool) -> Option<Trick> {
+        let may = |trick: &Trick| !light || trick.is_light(sync);
+        Trick::on(sync).iter().copied().filter(may).find(|trick| self.take(spot, What::Wire(*trick)))
+    }
+
+    /// Has the case happen, unless it has happened.
+    fn take(&mut self, spot: &Spot, what: What) -> bool {
+        let case = Case { spot: spot.clone(), what };
+        let open = self.cases.get(&case).is_some_and(|standing| !standing.done && !spot.needs_failure());
+        let open = open && self.lacks(&case);
+        if open {
+            self.done(&case);
+        }
+        open
+    }
+
+    pub fn done(&mut self, case: &Case) {
         if let Some(standing) = self.cases.get_mut(case) {
             standing.done = true;
         }
-    }
-}
-
-impl Watch {
-    pub fn new(plan: &Arc<Plan>) -> Watch {
-        Watch { plan: Arc::clone(plan), inner: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Met> {
-        self.inner.lock().expect("no code panics while it holds what was met")
-    }
-
-    /// From now on faults happen, or none do.
-    pub fn arm(&self, armed: bool) {
-        self.lock().armed = armed;
-    }
-
-    /// How many faults its flows have met.
-    pub fn count(&self) -> usize {
-        self.lock().count
-    }
-
-    /// Another call begins.
-    pub fn begin(&self) {
-        let mut met = self.lock();
-        met.call = Call::default();
-        met.next.clear();
-        met.marked.clear();
-    }
-
-    pub fn call(&self) -> Call {
-        self.lock().call.clone()
-    }
-}
-
-impl Met {
-    /// What happens to a flow that has had its fault.
-    fn follow(&mut self, known: &mut Known, flow: Id<FlowView>, spot: &Spot) -> Fault {
-        let fault = match self.next.get_mut(&flow) {
-            Some(Next::Path(path, _)) if path.last() == Some(spot) => {
-                path.pop();
-                return Fault::Fail;
-            }
-            Some(Next::Path(path, case)) if path.is_empty() && case.spot == *spot => {
-                known.done(case);
-                case.what.fault()
-            }
-            Some(Next::Overtaken) if matches!(spot.phase, Phase::Before | Phase::After) => Fault::Fail,
-            _ => return Fault::None,
-        };
-        self.next.remove(&flow);
-        fault
-    }
-
-    /// Where the flow was made to fail, as long as nothing else has happened to it.
-    fn path(&self, flow: Id<FlowView>) -> Vec<Spot> {
-        let its: Vec<&Fired> = self.call.fired.iter().filter(|fired| fired.flow == flow).collect();
-        match its.iter().all(|fired| fired.fault == Fault::Fail) {
-            true => its.iter().map(|fired| fired.spot.clone()).collect(),
-            false => Vec::new(),
-        }
-    }
-}
-
-impl Faults for Watch {
-    fn at(&self, point: &Point<'_>) -> Fault {
-        let (spot, mut met, mut known) = (Spot::of(point), self.lock(), self.plan.lock());
-        met.call.top.get_or_insert((point.flow, point.name));
-        known.learn(point, &spot, &met.path(point.flow));
-        if !met.armed {
-            return Fault::None;
-        }
-        let fault = if met.marked.contains(&point.flow) {
-            met.follow(&mut known, point.flow, &spot)
-        } else {
-            let Some((fault, next)) = known.choose(&spot) else { return Fault::None };
-            met.marked.insert(point.flow);
-            if let Some(next) = next {
-                met.next.insert(point.flow, next);
-            }
-            fault
-        };
-        if fault != Fault::None {
-            let beside = matches!(point.phase, Phase::Before | Phase::After);
-            let ghost = fault == Fault::Crash || fault == Fault::Twice && point.record;
-            met.call.ghosts_due += usize::from(beside && ghost);
-            met.count += 1;
-            met.call.fired.push(Fired { flow: point.flow, spot, fault });
-        }
-        fault
-    }
-
-    fn haunted(&self, flow: Id<FlowView>, outcome: Result<()>) {
-        self.lock().call.ghosts.push((flow, outcome));
-    }
-}
-
-impl Call {
-    pub fn is_haunted(&self) -> bool {
-        self.ghosts.len() < self.ghosts_due
-    }
-
-    /// Ghosts that were not refused.
-    pub fn at_large(&self) -> impl Iterator<Item = &(Id<FlowView>, Result<()>)> {
-        let refused =
-            |outcome: &Result<()>| outcome.as_ref().is_err_and(|error| error.is_rooted_in(codes::LOST));
-        self.ghosts.iter().filter(move |(_, outcome)| !refused(outcome))
-    }
-
-    /// Whether the call must have failed; `None` when it may end either way.
-    pub fn must_fail(&self) -> Option<bool> {
-        // Who died while it failed may succeed the next time; who waited for a parked flow and died may not
-        // have been told of it; and when others died too, their successors may find that what failed is
-        // no longer needed.
-        let died_failing = |fired: &Fired| matches!(fired.spot.phase, Phase::Turning | Phase::Parked);
-        let one = self.fired.iter().all(|fired| fired.flow == self.fired[0].flow);
-        let failed = self.fired.iter().any(|fired| fired.fault == Fault::Fail);
-        match failed && (!one || self.fired.iter().any(died_failing)) {
-            true => None,
-            false => Some(failed),
+        if let Some(enough) = &mut self.enough {
+            enough.insert(case.kind());
         }
     }
 
-    pub fn shown(&self) -> String {
-        let all: Vec<String> = self.fired.iter().map(ToString::to_string).collect();
-        if all.is_empty() { "no fault".into() } else { all.join(", then ") }
+    /// It was not as it was thought, and is to be tried again.
+    pub fn spoilt(&mut self, case: &Case) {
+        if let Some(standing) = self.cases.get_mut(case) {
+            standing.done = false;
+        }
     }
+
+    fn lacks(&self, case: &Case) -> bool {
+        lacks(self.enough.as_ref(), case)
+    }
+}
+
+fn lacks(enough: Option<&BTreeSet<Kind>>, case: &Case) -> bool {
+    enough.is_none_or(|enough| !enough.contains(&case.kind()))
 }

@@ -1,10 +1,11 @@
 //! What must be so whenever nothing is at work: the hosts have what the rows say, and the rows add up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use engine::{Engine, args};
 
-use crate::world::{STRAY, World};
+use crate::world::{World, strays};
 
 /// Statements that find nothing, with what it would mean if they did.
 const NEVER: &[(&str, &str)] = &[
@@ -107,42 +108,78 @@ const VOLUMES: &str =
     "SELECT h.management_ip, v.install_path FROM volume v JOIN host h ON h.uuid = v.host_uuid";
 const CACHE: &str =
     "SELECT h.management_ip, i.install_path FROM image_cache i JOIN host h ON h.uuid = i.host_uuid";
-const NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface || '_' || l.uuid \
+/// A host is entered before it gets the namespace, so that nothing is there unknown; without guests it may be
+/// without one, when that has failed.
+const KNOWN_NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface || '_' || l.uuid \
      FROM l3_network_host s JOIN host h ON h.uuid = s.host_uuid JOIN l3_network l ON l.uuid = s.l3_network_uuid \
      JOIN l2_network n ON n.uuid = l.l2_network_uuid";
+const NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface || '_' || l.uuid \
+     FROM vm_nic c JOIN vm_instance v ON v.uuid = c.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+     JOIN l3_network l ON l.uuid = c.l3_network_uuid JOIN l2_network n ON n.uuid = l.l2_network_uuid \
+     JOIN l3_network_service s ON s.l3_network_uuid = l.uuid WHERE s.network_service_type = 'DHCP'";
 const LEASES: &str = "SELECT h.management_ip, n.mac || ' ' || n.l3_network_uuid FROM vm_nic n \
      JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
      WHERE EXISTS (SELECT 1 FROM l3_network_service s WHERE s.l3_network_uuid = n.l3_network_uuid \
      AND s.network_service_type = 'DHCP')";
+const TOLD: &str = "SELECT h.management_ip, n.mac || ' domain ' || l.dns_domain FROM vm_nic n \
+     JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+     JOIN l3_network l ON l.uuid = n.l3_network_uuid JOIN l3_network_service s ON s.l3_network_uuid = l.uuid \
+     WHERE s.network_service_type = 'DHCP' AND l.dns_domain IS NOT NULL \
+     UNION SELECT h.management_ip, n.mac || ' dns ' || d.dns FROM vm_nic n \
+     JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+     JOIN l3_network_service s ON s.l3_network_uuid = n.l3_network_uuid \
+     JOIN l3_network_dns d ON d.l3_network_uuid = n.l3_network_uuid \
+     WHERE s.network_service_type = 'DNS'";
 const IMAGES: &str = "SELECT b.hostname, i.image_uuid FROM image_backup_storage i \
      JOIN backup_storage b ON b.uuid = i.backup_storage_uuid";
 const STORES: &str = "SELECT hostname, uuid FROM backup_storage";
 
 type Had = BTreeSet<String>;
 
+/// What the rows say that hosts have, in the order of [`had`].
+const SAID: [(&str, &str); 9] = [
+    ("bridges", BRIDGES),
+    ("domains", DOMAINS),
+    ("volumes", VOLUMES),
+    ("cached images", CACHE),
+    ("namespaces", NAMESPACES),
+    ("leases", LEASES),
+    ("words to guests", TOLD),
+    ("images", IMAGES),
+    ("stores", STORES),
+];
+
+/// What may be there.
+const SPARE: &str = "namespaces that may be there";
+
+/// All statements in one: asking is what costs.
+static ALL: LazyLock<String> = LazyLock::new(|| {
+    let never = NEVER.iter().map(|(meaning, sql)| {
+        format!("SELECT '{}', '', found.* FROM ({sql}) found", meaning.replace('\'', "''"))
+    });
+    let said = SAID
+        .iter()
+        .chain(&[(SPARE, KNOWN_NAMESPACES)])
+        .map(|(what, sql)| format!("SELECT '{what}', found.* FROM ({sql}) found"));
+    never.chain(said).collect::<Vec<_>>().join(" UNION ALL ")
+});
+
 /// Everything that is not so.
 pub async fn complaints(world: &World) -> Vec<String> {
-    let mut complaints = Vec::new();
-    for (meaning, sql) in NEVER {
-        for (what,) in world.all::<(String,)>(sql, args![]).await {
-            complaints.push(format!("{meaning}: {what}"));
+    let (mut complaints, mut said) = (Vec::new(), BTreeMap::<(String, String), Had>::new());
+    for (meaning, host, what) in world.all::<(String, String, String)>(&ALL, args![]).await {
+        match host.is_empty() {
+            true => complaints.push(format!("{meaning}: {what}")),
+            false => drop(said.entry((meaning, host)).or_default().insert(what)),
         }
     }
-    let said = [
-        ("bridges", said(world, BRIDGES).await),
-        ("domains", said(world, DOMAINS).await),
-        ("volumes", said(world, VOLUMES).await),
-        ("cached images", said(world, CACHE).await),
-        ("namespaces", said(world, NAMESPACES).await),
-        ("leases", said(world, LEASES).await),
-        ("images", said(world, IMAGES).await),
-        ("stores", said(world, STORES).await),
-    ];
     for (address, host) in &world.hosts {
         let there = had(&host.world.state());
-        for ((what, said), there) in said.iter().zip(there) {
-            let said = said.get(&address.to_string()).cloned().unwrap_or_default();
-            for odd in there.difference(&said) {
+        let spare = said.remove(&(SPARE.to_owned(), address.to_string())).unwrap_or_default();
+        for ((what, _), there) in SAID.iter().zip(there) {
+            let said = said.remove(&((*what).to_owned(), address.to_string())).unwrap_or_default();
+            let spare = if *what == "namespaces" { &spare } else { &said };
+            for odd in there.difference(spare) {
                 complaints.push(format!("host {address} has among its {what} {odd}, the rows have not"));
             }
             for odd in said.difference(&there) {
@@ -154,24 +191,17 @@ pub async fn complaints(world: &World) -> Vec<String> {
     complaints
 }
 
-async fn said(world: &World, sql: &'static str) -> BTreeMap<String, Had> {
-    let mut said = BTreeMap::<String, Had>::new();
-    for (host, what) in world.all::<(String, String)>(sql, args![]).await {
-        said.entry(host).or_default().insert(what);
-    }
-    said
-}
-
-fn had(state: &fleet::State) -> [Had; 8] {
+fn had(state: &fleet::State) -> [Had; 9] {
     let pairs =
         |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| format!("{key} {value}")).collect();
     [
         state.bridges.keys().cloned().collect(),
         pairs(&state.domains),
-        state.volumes.iter().filter(|disk| *disk != STRAY).cloned().collect(),
+        state.volumes.difference(&strays().collect()).cloned().collect(),
         state.cache.clone(),
         state.namespaces.clone(),
         pairs(&state.leases),
+        state.told.clone(),
         state.images.clone(),
         state.stores.clone(),
     ]
@@ -179,54 +209,83 @@ fn had(state: &fleet::State) -> [Had; 8] {
 
 /// What the engine keeps for itself, and what may stay behind when a call has failed: an image that is
 /// cached, a network that is served, and the address of its server.
-const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
-     AND name NOT IN ('_sqlx_migrations', 'flow', 'job', 'event', 'ownership', 'sequence', 'node', 'session', \
-     'secret', 'setting', 'account', 'image_cache', 'l3_network_host', 'host_usage', 'primary_storage_usage', \
-     'certificate_authority', 'finding')";
+const APART: &[&str] = &[
+    "_sqlx_migrations",
+    "account",
+    "certificate_authority",
+    "event",
+    "finding",
+    "flow",
+    "host_usage",
+    "image_cache",
+    "job",
+    "l3_network_host",
+    "node",
+    "ownership",
+    "primary_storage_usage",
+    "secret",
+    "sequence",
+    "session",
+    "setting",
+];
 /// Dates, memories of what was before, and whether a storage or host was last seen to answer.
-const COLUMNS: &str = "SELECT p.name FROM pragma_table_info($1) p WHERE p.name NOT IN \
-     ('create_date', 'last_op_date', 'state_before', 'last_host_uuid') \
-     AND NOT ($1 IN ('host', 'backup_storage') AND p.name = 'status') ORDER BY p.cid";
+const PASSING: &[(&str, &str)] = &[
+    ("", "create_date"),
+    ("", "last_op_date"),
+    ("", "state_before"),
+    ("", "last_host_uuid"),
+    ("host", "status"),
+    ("backup_storage", "status"),
+];
+/// Tables with their columns, and how a row is made one text.
+const SQLITE: [&str; 2] = [
+    "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c \
+     WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid",
+    "json_object",
+];
+const POSTGRES: [&str; 2] = [
+    "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c \
+     JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
+     WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position",
+    "json_build_object",
+];
 
 /// How all rows of the resources are read.
-pub struct Rows(Vec<(String, &'static str)>);
+pub struct Rows(&'static str);
 
 /// The rows, by table.
 #[derive(PartialEq, Eq)]
-pub struct Read(Vec<(String, BTreeSet<String>)>);
+pub struct Read(BTreeSet<(String, String)>);
 
 impl Rows {
     pub async fn of(engine: &Engine) -> Rows {
+        let [columns, object] = if engine.db().is_shared() { POSTGRES } else { SQLITE };
         let mut tx = engine.db().read().await.unwrap();
-        let mut statements = Vec::new();
-        for (table,) in tx.all::<(String,)>(TABLES, args![]).await.unwrap() {
-            let columns = tx.all::<(String,)>(COLUMNS, args![&table]).await.unwrap();
-            let pairs: Vec<String> = columns.iter().map(|(name,)| format!("'{name}', {name}")).collect();
-            let lasting = if table == "used_ip" { " WHERE used_for <> 'DHCP'" } else { "" };
-            let sql = format!("SELECT json_object({}) FROM {table}{lasting}", pairs.join(", "));
-            statements.push((table, &*sql.leak()));
+        let mut tables = BTreeMap::<String, Vec<String>>::new();
+        for (table, column) in tx.all::<(String, String)>(columns, args![]).await.unwrap() {
+            let passing = |(at, name): &(&str, &str)| (at.is_empty() || *at == table) && *name == column;
+            if !APART.contains(&&*table) && !PASSING.iter().any(passing) {
+                tables.entry(table).or_default().push(format!("'{column}', {column}"));
+            }
         }
-        Rows(statements)
+        let statements = tables.into_iter().map(|(table, pairs)| {
+            let lasting = if table == "used_ip" { " WHERE used_for <> 'DHCP'" } else { "" };
+            format!("SELECT '{table}', CAST({object}({}) AS TEXT) FROM {table}{lasting}", pairs.join(", "))
+        });
+        Rows(statements.collect::<Vec<_>>().join(" UNION ALL ").leak())
     }
 
     pub async fn read(&self, engine: &Engine) -> Read {
-        let (mut tx, mut read) = (engine.db().read().await.unwrap(), Vec::new());
-        for (table, sql) in &self.0 {
-            let rows = tx.all::<(String,)>(sql, args![]).await.unwrap();
-            read.push((table.clone(), rows.into_iter().map(|(row,)| row).collect()));
-        }
-        Read(read)
+        let mut tx = engine.db().read().await.unwrap();
+        Read(tx.all(self.0, args![]).await.unwrap().into_iter().collect())
     }
 }
 
 impl Read {
     /// What a call has changed.
     pub fn differences(&self, after: &Read) -> Vec<String> {
-        let mut differences = Vec::new();
-        for ((table, before), (_, after)) in self.0.iter().zip(&after.0) {
-            differences.extend(before.difference(after).map(|row| format!("{table} has no longer {row}")));
-            differences.extend(after.difference(before).map(|row| format!("{table} still has {row}")));
-        }
-        differences
+        let gone = self.0.difference(&after.0).map(|(table, row)| format!("{table} has no longer {row}"));
+        let left = after.0.difference(&self.0).map(|(table, row)| format!("{table} still has {row}"));
+        gone.chain(left).collect()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cumulet_controller::Controller;
-use cumulet_controller::config::{AgentsMode, Config, Ports};
+use cumulet_controller::config::{AgentsMode, Config, Database, Ports};
 use cumulet_tests::api::{Api, Refusal};
 use cumulet_tests::http::Client;
 use cumulet_tests::site::{Range, Site, Wanted};
@@ -19,21 +19,32 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use wire::caller::Patience;
 
-use crate::plan::{Call, Plan, Watch};
+use crate::plan::Plan;
+use crate::relay::Relay;
 use crate::truth::{self, Rows};
+use crate::watch::{Call, Watch};
 
 /// Longer than anything here takes, on a machine that is busy with other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(2);
+/// Not everything that ends is told of.
+const LOOK: Duration = Duration::from_millis(5);
 /// A call that has failed so often never succeeds.
 const TRIES: usize = 400;
 
-const LIVE: &str = "SELECT uuid, state, attempts FROM flow WHERE state IN ('running', 'parked')";
+/// What does not come in time is lost: the walk cannot wait as long as a network may.
+const HASTE: Patience = Patience {
+    acknowledge: Duration::from_millis(150),
+    answer: Duration::from_secs(10),
+    ask_after: Duration::from_millis(50),
+    ask_latest: Duration::from_millis(200),
+};
+
+const LIVE: &str = "SELECT uuid, state, attempts FROM flow WHERE state IN ('running', 'parked') \
+     UNION ALL SELECT uuid, 'a job', 0 FROM job WHERE state <> 'done'";
 const STATE: &str = "SELECT state FROM flow WHERE uuid = $1";
-const TOO_LATE: &str =
-    "SELECT title FROM flow WHERE create_date > (SELECT last_op_date FROM flow WHERE uuid = $1)";
-const OPEN_JOBS: &str = "SELECT count(*) FROM job WHERE state <> 'done'";
+const TITLE: &str = "SELECT title FROM flow WHERE uuid = $1";
 const JOB: &str = "SELECT success, result FROM job WHERE uuid = $1 AND state = 'done'";
 
 /// A cloud that is all here.
@@ -50,15 +61,21 @@ pub struct World {
     chapter: &'static str,
     number: usize,
     pub calls: usize,
+    /// How long it waits for the end of what a call begins.
+    pub patience: Duration,
     /// Parked flows that were tried again, and after how many attempts.
     retried: Mutex<HashSet<(String, i64)>>,
     _stop: DropGuard,
     _dir: TempDir,
 }
 
-/// A disk that no row knows of.
-pub const STRAY: &str =
-    "/walk_ps/rootVolumes/acct-x/vol-0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a/0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a.qcow2";
+/// Disks that no row knows of.
+pub fn strays() -> impl Iterator<Item = String> {
+    (1..=4).map(|n: u8| {
+        let (account, volume) = ("/walk_ps/rootVolumes/acct-x", format!("{n:02}").repeat(16));
+        format!("{account}/vol-{volume}/{volume}.qcow2")
+    })
+}
 
 /// A call of the API.
 #[derive(Clone, Debug)]
@@ -80,41 +97,54 @@ fn address(world: u8, host: u8) -> IpAddr {
     Ipv4Addr::new(127, 64 + (high & 63), low, 2 * world + host).into()
 }
 
-async fn fleet(world: u8) -> Vec<(IpAddr, Host)> {
-    let place = Place { address: address(world, 1), journals: Some(memory()), ..Place::default() };
-    let first = Host::start_at(place, Size::default()).await.unwrap();
-    let (kvm, vrouter, storage) = (first.kvm.port(), first.vrouter.port(), first.storage.port());
-    let other = Place { address: address(world, 2), kvm, vrouter, storage, ..place };
-    let second = Host::start_at(other, Size::default()).await.unwrap();
-    vec![(place.address, first), (other.address, second)]
+/// Two hosts, each behind relays that are at the same ports.
+async fn fleet(world: u8, relay: &Arc<Relay>, stop: &CancellationToken) -> (Vec<(IpAddr, Host)>, Ports) {
+    let (mut hosts, mut at) = (Vec::new(), [0; 3]);
+    for address in [address(world, 1), address(world, 2)] {
+        let place = Place { address, journals: Some(memory()), ..Place::default() };
+        let host = Host::start_at(place, Size::default()).await.unwrap();
+        for (port, agent) in at.iter_mut().zip([host.kvm, host.vrouter, host.storage]) {
+            *port = relay.for_commands(SocketAddr::new(address, *port), agent, stop).await.port();
+        }
+        hosts.push((address, host));
+    }
+    let [kvm_agent, vrouter_agent, storage_agent] = at;
+    (hosts, Ports { kvm_agent, vrouter_agent, storage_agent, ..Ports::default() })
 }
 
 impl World {
-    /// The `number`th of this process, furnished with one host and all that a VM needs.
-    pub async fn start(number: u8, plan: &Arc<Plan>) -> World {
-        let hosts = fleet(number).await;
+    /// The `number`th of this process, on SQLite or the database of this URL, furnished with one host and all
+    /// that a VM needs.
+    pub async fn start(number: u8, plan: &Arc<Plan>, database: Option<String>) -> World {
         let (dir, stop) = (tempfile::tempdir_in(memory()).unwrap(), CancellationToken::new());
         let watch = Arc::new(Watch::new(plan));
-        let first = &hosts[0].1;
+        let relay = Relay::new(&watch);
+        let (hosts, ports) = fleet(number, &relay, &stop).await;
+        let outcomes = relay.for_outcomes(&stop).await;
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             agents: AgentsMode::Plain,
             state_dir: dir.path().to_owned(),
             admin_password: Some("secret".into()),
-            ports: Ports {
-                kvm_agent: first.kvm.port(),
-                vrouter_agent: first.vrouter.port(),
-                storage_agent: first.storage.port(),
-                ..Ports::default()
-            },
+            callback_url: Some(format!("http://{outcomes}/zstack/asyncrest/callback")),
+            database: Database { url: database },
+            patience: HASTE,
+            ports,
             ..Config::default()
         };
         let faults: Arc<Watch> = Arc::clone(&watch);
         let controller = Controller::start_with(config, stop.clone(), Some(faults)).await.unwrap();
+        relay.leads_to(controller.address);
         let base = format!("http://{}/zstack/v1", controller.address);
         let api = Api::login(Client::default(), &base, "admin", "secret").await.unwrap();
         let site = Site::furnish(&api, &wanted(hosts[0].0), &|_| ()).await.unwrap();
         let engine = controller.engine.clone();
+        for setting in ["host/ping.interval", "backupStorage/ping.interval", "sweep/interval"] {
+            // What is looked after by itself would disturb what is asked for.
+            let (path, often) =
+                (format!("/global-configurations/{setting}/actions"), json!({ "value": "86400" }));
+            api.call(Method::PUT, &path, json!({ "updateGlobalConfig": often })).await.unwrap();
+        }
         let rows = Rows::of(&engine).await;
         World {
             rows,
@@ -127,6 +157,7 @@ impl World {
             chapter: "",
             number: 0,
             calls: 0,
+            patience: PATIENCE,
             retried: Mutex::default(),
             _stop: stop.drop_guard(),
             _dir: dir,
@@ -164,15 +195,13 @@ impl World {
         self.call(&request).await.unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
-    /// The first host has a disk that is nobody's.
-    pub fn lose_a_disk(&self) {
-        self.hosts[0].1.world.meddle(|state| {
-            state.volumes.insert(STRAY.to_owned());
-        });
+    /// The first host has disks that are nobody's.
+    pub fn lose_disks(&self) {
+        self.hosts[0].1.world.meddle(|state| state.volumes.extend(strays()));
     }
 
-    pub fn has_lost_a_disk(&self) -> bool {
-        self.hosts[0].1.world.state().volumes.contains(STRAY)
+    pub fn has_lost(&self, disk: &str) -> bool {
+        self.hosts[0].1.world.state().volumes.contains(disk)
     }
 
     /// Makes the call again and again, each time with the next faults that meet it, until it succeeds.
@@ -189,7 +218,7 @@ impl World {
     /// One call to its end, after which everything must add up; `None` when it was made to fail.
     async fn once(&mut self, request: &Request, again: bool) -> Option<Value> {
         let (rows, carried) = (self.rows.read(&self.engine).await, self.carried_out());
-        self.watch.begin();
+        self.watch.begin((self.chapter, self.number));
         self.calls += 1;
         let answer = self.call(request).await;
         self.rest(request).await;
@@ -197,6 +226,7 @@ impl World {
         let mut complaints = truth::complaints(self).await;
         complaints
             .extend(met.at_large().map(|(flow, outcome)| format!("the ghost of flow {flow}: {outcome:?}")));
+        complaints.extend(met.odd.iter().cloned());
         match (&answer, met.must_fail()) {
             // A part that has no way back was done after the call had failed, and took the whole with it.
             (Err(error), _) if again && met.top.is_none() && error.contains("\"SYS.1003\"") => {
@@ -230,9 +260,12 @@ impl World {
 
     /// Parts of a flow that were begun when it had ended.
     async fn too_late(&self, met: &Call) -> Vec<String> {
-        let Some((flow, _)) = met.top else { return Vec::new() };
-        let late = self.all::<(String,)>(TOO_LATE, args![flow]).await;
-        late.into_iter().map(|(title,)| format!("begun after the end: {title}")).collect()
+        let mut late = Vec::new();
+        for flow in met.begun_after_the_end() {
+            let titles = self.all::<(String,)>(TITLE, args![flow]).await;
+            late.extend(titles.into_iter().map(|(title,)| format!("begun after the end: {title} ({flow})")));
+        }
+        late
     }
 
     /// Whether the flow that the call began was done although the call was told of a failure.
@@ -263,30 +296,34 @@ impl World {
             if let Some(ended) = ended {
                 return ended;
             }
-            self.retry_parked().await;
+            if self.watch.has_parked() {
+                self.retry_parked().await;
+            }
             let fired = || self.watch.call().shown();
-            assert!(started.elapsed() < PATIENCE, "job {job} does not end: {}", fired());
-            sleep(LOOK).await;
+            assert!(started.elapsed() < self.patience, "job {job} does not end: {}", fired());
+            self.watch.stir(LOOK).await;
         }
     }
 
-    /// Waits until no flow is at work and no ghost is about.
+    /// Waits until no flow is at work, no ghost is about and no message is on its way.
     async fn rest(&self, request: &Request) {
         let started = Instant::now();
         loop {
             let live = self.retry_parked().await;
-            let jobs = self.all::<(i64,)>(OPEN_JOBS, args![]).await[0].0;
+            if live.is_empty() {
+                self.watch.all_have_ended().await;
+            }
             let call = self.watch.call();
-            if live.is_empty() && jobs == 0 && !call.is_haunted() {
+            if live.is_empty() && !call.is_haunted() && call.due.is_empty() {
                 return;
             }
-            let patient = started.elapsed() < PATIENCE;
-            assert!(patient, "{request:?} comes to no rest: {live:?}, {jobs} jobs, {}", call.shown());
-            sleep(LOOK).await;
+            let patient = started.elapsed() < self.patience;
+            assert!(patient, "{request:?} comes to no rest: {live:?}, {}", call.shown());
+            self.watch.stir(LOOK).await;
         }
     }
 
-    /// Has parked flows tried again at once, as an operator would; tells which flows live.
+    /// Has parked flows tried again at once, as an operator would; tells which flows and jobs live.
     async fn retry_parked(&self) -> Vec<(String, String, i64)> {
         let live = self.all::<(String, String, i64)>(LIVE, args![]).await;
         for (flow, _, attempts) in live.iter().filter(|(_, state, _)| state == "parked") {

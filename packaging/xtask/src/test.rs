@@ -133,7 +133,10 @@ impl Stage {
                 tests(&["-p", "cumulet-tests", "--lib", "--test", "tidy"], filter),
                 documentation(filter),
             ],
-            Self::Store => vec![tests(&["-p", "cumulet-controller", "--test", "store"], filter)],
+            Self::Store => vec![
+                tests(&["-p", "cumulet-controller", "--test", "store"], filter),
+                set_apart(&["-p", "cumulet-controller", "--test", "walk"], filter),
+            ],
             Self::Scenario => vec![tests(&["-p", "cumulet-tests", "--test", "scenario"], filter)],
             Self::Real => vec![tests(&["-p", "cumulet-tests", "--test", "real"], filter)],
         }
@@ -146,20 +149,32 @@ fn cargo(args: &[&str]) -> Command {
     command
 }
 
+const NEXTEST: &[&str] =
+    &["nextest", "run", "--no-fail-fast", "--no-tests", "pass", "--status-level", "slow"];
+
 /// By nextest where it is installed, else by the standard runner.
 fn tests(which: &[&str], filter: Option<&str>) -> Command {
-    let nextest = run_quietly(&programs::cargo(), ["nextest", "--version"]).is_ok();
-    let runner: &[_] = match nextest {
-        true => &["nextest", "run", "--no-fail-fast", "--no-tests", "pass", "--status-level", "slow"],
-        false => &["test", "--no-fail-fast", "--tests"],
-    };
-    let mut args = [runner, which].concat();
+    let nextest = has_nextest();
+    let mut args = [if nextest { NEXTEST } else { &["test", "--no-fail-fast", "--tests"] }, which].concat();
     args.extend(filter);
     if !nextest && which.contains(&"real") {
         // As .config/nextest.toml says: guests without KVM take a whole processor each.
         args.extend(["--", "--test-threads", "2"]);
     }
     cargo(&args)
+}
+
+/// Those that their own stage leaves to another.
+fn set_apart(which: &[&str], filter: Option<&str>) -> Command {
+    let nextest = has_nextest();
+    let mut args = [if nextest { NEXTEST } else { &["test", "--no-fail-fast"] }, which].concat();
+    args.extend(filter);
+    args.extend(if nextest { &["--run-ignored", "only"][..] } else { &["--", "--ignored"] });
+    cargo(&args)
+}
+
+fn has_nextest() -> bool {
+    run_quietly(&programs::cargo(), ["nextest", "--version"]).is_ok()
 }
 
 fn documentation(filter: Option<&str>) -> Command {

@@ -6,7 +6,7 @@ use wire::Fault;
 use wire::agent::{Cx, Owned, Routes};
 use wire::calls::{Done, dhcp};
 
-use crate::{World, lock, obey, owned};
+use crate::{State, World, lock, obey, owned};
 
 pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
     Routes::new(Arc::clone(world)).on(prepare).on(apply).on(release).on(delete_namespace).inventory(inventory)
@@ -30,16 +30,28 @@ async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fau
     .await
 }
 
+/// The guest is told nothing any more.
+fn silence(state: &mut State, mac: &str) {
+    state.told.retain(|told| told.split(' ').next() != Some(mac));
+}
+
 async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> {
     obey::<dhcp::BatchApply>(&cx, |state| {
         for info in command.dhcp_infos {
             if info.rebuild {
-                state.leases.retain(|_, l3| *l3 != info.l3_network_uuid);
+                let served = state.leases.extract_if(.., |_, l3| *l3 == info.l3_network_uuid);
+                for (mac, _) in served.collect::<Vec<_>>() {
+                    silence(state, &mac);
+                }
             }
             for lease in info.dhcp {
                 if !state.namespaces.contains(&lease.namespace_name) {
                     return Err(Fault::new("prepare the namespace first"));
                 }
+                silence(state, &lease.mac);
+                let domain = lease.dns_domain.map(|domain| format!("{} domain {domain}", lease.mac));
+                state.told.extend(domain);
+                state.told.extend(lease.dns.iter().map(|dns| format!("{} dns {dns}", lease.mac)));
                 state.leases.insert(lease.mac, lease.l3_network_uuid);
             }
         }
@@ -52,6 +64,7 @@ async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
     obey::<dhcp::Release>(&cx, |state| {
         for lease in command.dhcp {
             state.leases.remove(&lease.mac);
+            silence(state, &lease.mac);
         }
         Ok(Done {})
     })
@@ -60,6 +73,10 @@ async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
 
 async fn delete_namespace(cx: Cx<World>, command: dhcp::DeleteNamespace) -> Result<Done, Fault> {
     obey::<dhcp::DeleteNamespace>(&cx, |state| {
+        let (_, l3) = command.namespace_name.rsplit_once('_').unwrap_or_default();
+        let served: Vec<String> =
+            state.leases.iter().filter(|(_, its)| *its == l3).map(|(mac, _)| mac.clone()).collect();
+        served.iter().for_each(|mac| silence(state, mac));
         state.namespaces.remove(&command.namespace_name);
         Ok(Done {})
     })

@@ -5,6 +5,7 @@
 
 mod ask;
 mod callback;
+mod patience;
 mod talk;
 
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::callback::{Outcome, Told};
+pub use self::patience::Patience;
+
 use self::ask::{Ask, Ears};
 use self::callback::Waiting;
-pub use self::callback::{Outcome, Told};
 use self::talk::Progress;
 use crate::call::{Call, EXPIRED, Fault, Fence, Mode, STALE, TaskId, from_body};
 use crate::client::client;
@@ -41,6 +44,7 @@ struct Shared {
     waiting: Waiting,
     permitted: Permission,
     others: Others,
+    patience: Patience,
 }
 
 /// Whether a command may leave now.
@@ -93,7 +97,8 @@ impl Caller {
         let waiting = Waiting::default();
         let permitted: Permission = Box::new(|| true);
         let others: Others = Box::new(|| None);
-        Caller(Arc::new(Shared { callback_url: callback_url.into(), http, waiting, permitted, others }))
+        let (callback_url, patience) = (callback_url.into(), Patience::default());
+        Caller(Arc::new(Shared { callback_url, http, waiting, permitted, others, patience }))
     }
 
     /// Asks before every single sending whether it may be.
@@ -103,6 +108,16 @@ impl Caller {
     #[must_use]
     pub fn only_while(mut self, permitted: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.shared().permitted = Box::new(permitted);
+        self
+    }
+
+    /// Waits so long for an agent's word.
+    ///
+    /// # Panics
+    /// When the caller has been cloned already.
+    #[must_use]
+    pub fn patient(mut self, patience: Patience) -> Self {
+        self.shared().patience = patience;
         self
     }
 

@@ -15,15 +15,9 @@ use crate::call::{EXPIRED, Effect, Fault, STALE};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long an agent may take to acknowledge, and to answer a question.
-const ACKNOWLEDGE: Duration = Duration::from_secs(15);
-const ANSWER: Duration = Duration::from_secs(10);
 /// An agent that cannot even be connected to for so long is not there: the command is given up while it
 /// is certain that this call has not delivered it.
 const REACH: Duration = Duration::from_secs(20);
-/// When the callback stays out, the agent is asked, later and later.
-const ASK_AFTER: Duration = Duration::from_secs(2);
-const ASK_LATEST: Duration = Duration::from_secs(15);
 /// No answer is larger.
 const LARGEST: usize = 64 << 20;
 
@@ -96,7 +90,7 @@ impl Shared {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             self.permit()?;
-            match self.send(ask, Some(ACKNOWLEDGE), progress).await {
+            match self.send(ask, Some(self.patience.acknowledge), progress).await {
                 Attempt::Answered(answer) if answer.status.is_success() => break,
                 Attempt::Answered(answer) if !answer.is_passing() => return Err(answer.refusal()),
                 Attempt::NotSent(_) => progress.must_be_reached(ask)?,
@@ -110,11 +104,11 @@ impl Shared {
 
     /// Asks, now and then, until it is done; `None` when the agent does not know it (any longer).
     async fn follow(&self, ask: &Ask, progress: &mut Progress) -> Option<Bytes> {
-        let mut pause = ASK_AFTER;
+        let mut pause = self.patience.ask_after;
         loop {
             sleep(pause).await;
             match self.ask(ask, progress).await {
-                Fate::Open => pause = (pause * 2).min(ASK_LATEST),
+                Fate::Open => pause = (pause * 2).min(self.patience.ask_latest),
                 Fate::Done(outcome) => return Some(outcome),
                 Fate::Unknown => return None,
             }
@@ -122,7 +116,7 @@ impl Shared {
     }
 
     async fn ask(&self, ask: &Ask, progress: &mut Progress) -> Fate {
-        let answer = match attempt(ask.question(&self.http.client()).timeout(ANSWER)).await {
+        let answer = match attempt(ask.question(&self.http.client()).timeout(self.patience.answer)).await {
             Attempt::Answered(answer) => answer,
             Attempt::NotSent(error) | Attempt::Unanswered(error) => {
                 progress.last = format!("acknowledged, but now: {error}");

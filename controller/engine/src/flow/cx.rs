@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use wire::caller::CallError;
 use wire::{Call, Fence, TaskId};
 
+use super::fault::{Hook, Place};
 use super::store::Guard;
 use super::{Flow, FlowView, HOLD_AGAIN, Start, run};
 use crate::db::Tx;
@@ -57,6 +58,8 @@ pub struct Cx {
     pub(super) generation: i64,
     pub(super) epoch: Arc<AtomicI64>,
     pub(super) limit: Duration,
+    /// What a test lets happen here.
+    pub(super) at: (Hook, Place),
 }
 
 impl Cx {
@@ -98,14 +101,17 @@ impl Cx {
         T: Send + 'static,
         W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
-        let guard = self.guard();
-        let proven = self.engine.db().write(move |tx| {
-            Box::pin(async move {
-                guard.prove(tx).await?;
-                unit(tx).await
-            })
-        });
-        proven.await
+        let (guard, db, (hook, place)) = (self.guard(), self.engine.db().clone(), &self.at);
+        let proven = async move {
+            let proven = db.write(move |tx| {
+                Box::pin(async move {
+                    guard.prove(tx).await?;
+                    unit(tx).await
+                })
+            });
+            proven.await
+        };
+        hook.writing(*place, proven).await
     }
 
     /// Waits until no other flow works on `resource`, and keeps others from it. Held longer than the step

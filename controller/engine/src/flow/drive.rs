@@ -140,6 +140,8 @@ impl<F: Flow> Driver<F> {
             flow: row.uuid,
             name: F::NAME,
             title: row.title.clone(),
+            resource: row.resource,
+            generation: row.generation,
             ghost: Box::new(move || Box::pin(haunt::<F>(engine.clone(), Arc::clone(&era), row.clone()))),
         })
     }
@@ -174,8 +176,8 @@ impl<F: Flow> Driver<F> {
         let Some(Step { name, work: Work::Act { run, .. }, limit }) = steps.list.get(index) else {
             return Ok(index);
         };
-        let cx = self.cx(name, FORWARD, *limit);
         let (hook, place, began) = (self.hook(), place(&steps, self.row.step, false), Stamp::now());
+        let cx = self.cx(name, FORWARD, *limit, (hook.clone(), place));
         let cancelled = cancelled(self.engine.clone(), self.row.uuid, Arc::clone(&self.wishes));
         let may_turn = !self.is_onward();
         let outcome = tokio::select! {
@@ -250,8 +252,8 @@ impl<F: Flow> Driver<F> {
         else {
             return Ok(());
         };
-        let cx = self.cx(name, UNDO, *limit);
         let (hook, place, began) = (self.hook(), place(&steps, self.row.step, true), Stamp::now());
+        let cx = self.cx(name, UNDO, *limit, (hook.clone(), place));
         let outcome = guarded(Box::pin(act(&hook, place, undo, &mut self.flow, &cx))).await;
         self.log.step(index, UNDO, began, outcome.as_ref().err());
         outcome
@@ -320,8 +322,9 @@ impl<F: Flow> Driver<F> {
         written.await.map(|()| Moved::Ended)
     }
 
-    fn cx(&self, step: &'static str, direction: &'static str, limit: Duration) -> Cx {
+    fn cx(&self, step: &'static str, direction: &'static str, limit: Duration, at: (Hook, Place)) -> Cx {
         Cx {
+            at,
             engine: self.engine.clone(),
             era: Arc::clone(&self.era),
             flow: self.row.uuid,
@@ -389,7 +392,9 @@ async fn guarded(step: BoxFuture<'_, Result<()>>) -> Result<()> {
 /// An act or its undo, with what may happen before and after it.
 async fn act<F: Flow>(hook: &Hook, place: Place, work: &Act<F>, flow: &mut F, cx: &Cx) -> Result<()> {
     let then = hook.at(place, Phase::Before)?;
-    work(flow, cx).await?;
+    if then != Then::Never {
+        hook.during(work(flow, cx)).await?;
+    }
     if then == Then::Twice {
         work(flow, cx).await?;
     }
@@ -473,8 +478,9 @@ async fn record_back<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>>
         match &steps.list[at].work {
             Work::Record { undo: Some(undo), .. } => {
                 let place = place(&steps, position(at), true);
-                hook.at(place, Phase::Before)?;
-                undo(&mut flow, tx).await?;
+                if hook.at(place, Phase::Before)? != Then::Never {
+                    undo(&mut flow, tx).await?;
+                }
                 hook.at(place, Phase::After)?;
             }
             Work::Record { undo: None, .. } => {}

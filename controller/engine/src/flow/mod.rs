@@ -301,6 +301,7 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
     loop {
         let turn = engine.queues().enter(&message.resource.to_string(), 1, &message.title).await;
         let era = engine.era()?;
+        fault::asked(engine, &era, flow_type.name, &message)?;
         let begun = (flow_type.begin)(engine.clone(), message.clone()).await.inspect_err(|error| {
             // Perhaps it has begun, and nobody drives it.
             if error.is(codes::DATABASE) {

@@ -383,3 +383,7 @@ impl Guard {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
