@@ -42,7 +42,7 @@ const RATE: u32 = 200;
 static MISSED: LazyLock<Mutex<HashMap<Id<Host>, i64>>> = LazyLock::new(Mutex::default);
 
 pub(super) async fn pass(engine: Engine) -> Result<()> {
-    let mut hosts = store::pinged(&mut engine.db().read().await?).await?;
+    let mut hosts = engine.db().read_much(|tx| Box::pin(store::pinged(tx))).await?;
     hosts.retain(|host| engine.owns(&host.uuid.to_string()));
     let (beats, every) = (beats(&engine), heartbeat::interval(&engine));
     beats.retain(&hosts.iter().map(|host| host.uuid).collect());
