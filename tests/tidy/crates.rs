@@ -5,14 +5,15 @@ use toml::Table;
 use super::{File, files, none, sample};
 
 /// A crate's directory, and the crates of the workspace that it may be built from. Tests may know more.
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("host", &[]),
     ("kvm-agent", &["wire", "host"]),
     ("storage-agent", &["wire", "host"]),
     ("vrouter-agent", &["wire", "host"]),
     ("console-proxy", &["wire", "host"]),
-    ("controller/engine", &["wire"]),
+    ("controller/engine", &["wire", "engine-derive"]),
+    ("controller/engine/derive", &[]),
     ("controller", &["wire", "engine"]),
     ("cli", &[]),
     // The lab must build on a machine that has only Rust.

@@ -43,6 +43,10 @@ const HASTE: Patience = Patience {
 
 const LIVE: &str = "SELECT uuid, state, attempts FROM flow WHERE state IN ('running', 'parked') \
      UNION ALL SELECT uuid, 'a job', 0 FROM job WHERE state <> 'done'";
+const NODES: &str = "SELECT uuid FROM node";
+const UNFINISHED: &str = "SELECT uuid, title, state || ' ' || direction, step, owner, epoch FROM flow \
+     WHERE state IN ('running', 'parked')";
+const OPEN: &str = "SELECT uuid, api, state, owner FROM job WHERE state <> 'done'";
 const STATE: &str = "SELECT state FROM flow WHERE uuid = $1";
 const TITLE: &str = "SELECT title FROM flow WHERE uuid = $1";
 const JOB: &str = "SELECT success, result FROM job WHERE uuid = $1 AND state = 'done'";
@@ -299,8 +303,10 @@ impl World {
             if self.watch.has_parked() {
                 self.retry_parked().await;
             }
-            let fired = || self.watch.call().shown();
-            assert!(started.elapsed() < self.patience, "job {job} does not end: {}", fired());
+            if started.elapsed() > self.patience {
+                let (fired, stands) = (self.watch.call().shown(), self.stands().await);
+                panic!("job {job} does not end: {fired}; this is how things stand:\n{stands}");
+            }
             self.watch.stir(LOOK).await;
         }
     }
@@ -321,6 +327,15 @@ impl World {
             assert!(patient, "{request:?} comes to no rest: {live:?}, {}", call.shown());
             self.watch.stir(LOOK).await;
         }
+    }
+
+    /// What is not done, and who waits for what.
+    async fn stands(&self) -> String {
+        let nodes = self.all::<(String,)>(NODES, args![]).await;
+        let flows = self.all::<(String, String, String, i64, String, i64)>(UNFINISHED, args![]).await;
+        let jobs = self.all::<(String, String, String, String)>(OPEN, args![]).await;
+        let queues = serde_json::to_string(&self.engine.queues().views()).unwrap_or_default();
+        format!("nodes {nodes:?}\nflows {flows:?}\njobs {jobs:?}\nqueues {queues}")
     }
 
     /// Has parked flows tried again at once, as an operator would; tells which flows and jobs live.
