@@ -1,18 +1,20 @@
 //! Flows against a real database: forward, back, parked, adopted by another controller.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
 use engine::api::{Gate, Session};
 use engine::db::{Db, Migrations, Tx};
 use engine::engine::Setup;
+use engine::flow::fault::{Fault, Faults, Phase, Point};
 use engine::flow::{Cx, Flow, FlowView, Steps};
 use engine::inventory::Inventory;
 use engine::module::Module;
 use engine::node::Membership;
 use engine::query::Query;
 use engine::{Any, Engine, Id, Result, args, codes};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -132,6 +134,10 @@ impl World {
 
     /// A controller on this world's database; a second one plays the successor of the first.
     async fn controller(&self) -> Engine {
+        self.controller_with(None).await
+    }
+
+    async fn controller_with(&self, faults: Option<Arc<dyn Faults>>) -> Engine {
         let url = format!("sqlite:{}", self.dir.path().join("db").display());
         let setup = Setup {
             db: Db::open(&url, MIGRATIONS).await.unwrap(),
@@ -144,7 +150,7 @@ impl World {
                 ..Membership::alone()
             },
             stop: CancellationToken::new(),
-            faults: None,
+            faults,
         };
         Engine::start(setup, ()).await.unwrap()
     }
@@ -269,4 +275,55 @@ async fn a_unit_that_fails_or_panics_disturbs_no_other() {
     assert_eq!(kept, 20);
     let mut tx = db.read().await.unwrap();
     assert_eq!(tx.number("SELECT count(*) FROM setting WHERE category = 'unit'", args![]).await.unwrap(), 20);
+}
+
+/// Ends the era, by the flow that hangs, while another flow is about to begin, and holds that one up until
+/// there is a new era.
+#[derive(Default)]
+struct Between {
+    engine: OnceLock<Engine>,
+    dies: AtomicBool,
+}
+
+impl Faults for Between {
+    #[expect(clippy::disallowed_methods, reason = "a thread may be held up for as long as the machine likes")]
+    fn at(&self, point: &Point<'_>) -> Fault {
+        if point.phase == Phase::Asked && point.title == "probe between" {
+            let engine = self.engine.get().unwrap();
+            let before = engine.era().unwrap().id;
+            self.dies.store(true, Ordering::SeqCst);
+            while engine.era().is_ok_and(|era| era.id == before) || engine.era().is_err() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Fault::None
+    }
+
+    fn during(&self, _: Id<FlowView>) -> BoxFuture<'_, Fault> {
+        Box::pin(async {
+            while !self.dies.swap(false, Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            script("hangs").hang.store(false, Ordering::SeqCst);
+            Fault::Crash
+        })
+    }
+
+    fn haunted(&self, _: Id<FlowView>, _: Result<()>) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flow_that_begins_while_one_era_follows_another_is_not_forgotten() {
+    let (world, faults) = (World::new(), Arc::new(Between::default()));
+    let engine = world.controller_with(Some(Arc::clone(&faults) as Arc<dyn Faults>)).await;
+    faults.engine.set(engine.clone()).ok().unwrap();
+    script("hangs").hang.store(true, Ordering::SeqCst);
+    let hangs = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run(Probe::new("hangs")).await }
+    });
+    until("the act runs", async || script("hangs").acts.load(Ordering::SeqCst) == 1).await;
+    let done = tokio::time::timeout(Duration::from_secs(20), engine.run(Probe::new("between")));
+    assert_eq!(done.await.expect("somebody drives it").unwrap()["seen"], json!(["enter", "act", "finish"]));
+    hangs.await.unwrap().unwrap();
 }

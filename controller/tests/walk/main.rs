@@ -159,6 +159,9 @@ async fn all<F: Future<Output = Vec<String>> + 'static>(
 }
 
 async fn walk(walk: Walk) {
+    if std::env::var_os("RUST_LOG").is_some() {
+        wire::agent::main_setup();
+    }
     let (walk, began) = (Arc::new(walk), Instant::now());
     let worlds = Arc::clone(&walk);
     let mut mistakes = all(move || Arc::clone(&worlds).go()).await;

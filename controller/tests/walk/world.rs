@@ -323,8 +323,10 @@ impl World {
             if live.is_empty() && !call.is_haunted() && call.due.is_empty() {
                 return;
             }
-            let patient = started.elapsed() < self.patience;
-            assert!(patient, "{request:?} comes to no rest: {live:?}, {}", call.shown());
+            if started.elapsed() > self.patience {
+                let (fired, stands) = (call.shown(), self.stands().await);
+                panic!("{request:?} comes to no rest: {fired}; this is how things stand:\n{stands}");
+            }
             self.watch.stir(LOOK).await;
         }
     }

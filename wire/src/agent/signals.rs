@@ -17,6 +17,15 @@ struct Acting {
     superseded: CancellationToken,
 }
 
+impl Acting {
+    fn tell(&self, ledger: &Ledger) {
+        let fence = ledger.tasks.get(&self.task).and_then(|entry| entry.fence.as_deref());
+        if fence.is_some_and(|fence| ledger.stale(fence).is_some()) {
+            self.superseded.cancel();
+        }
+    }
+}
+
 impl Signals {
     /// The task begins: what tells it that it is superseded.
     pub fn begin(&self, resource: &str, task: &TaskId) -> CancellationToken {
@@ -33,13 +42,9 @@ impl Signals {
     /// Tells the task that acts on the resource, or on any, if its token has become stale.
     pub fn tell(&self, ledger: &Ledger, resource: Option<&str>) {
         let acting = self.lock();
-        let concerned =
-            acting.iter().filter(|(name, _)| resource.is_none_or(|resource| resource == &***name));
-        for (_, Acting { task, superseded }) in concerned {
-            let fence = ledger.tasks.get(task).and_then(|entry| entry.fence.as_deref());
-            if fence.is_some_and(|fence| ledger.stale(fence).is_some()) {
-                superseded.cancel();
-            }
+        match resource {
+            Some(resource) => acting.get(resource).into_iter().for_each(|acting| acting.tell(ledger)),
+            None => acting.values().for_each(|acting| acting.tell(ledger)),
         }
     }
 

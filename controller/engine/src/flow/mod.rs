@@ -55,7 +55,7 @@ use crate::engine::Engine;
 use crate::error::{Result, codes};
 use crate::id::{Any, Id};
 use crate::module::Module;
-use crate::node::{self, Era};
+use crate::node::{self, Era, Node};
 use crate::queue::Turn;
 
 /// How long an act may take before its outcome counts as unknown, unless the step says otherwise.
@@ -219,7 +219,7 @@ pub struct FlowType {
     pub(crate) drive: DriveFn,
 }
 
-type BeginFn = Box<dyn Fn(Engine, Begin) -> BoxFuture<'static, Result<Begun>> + Send + Sync>;
+type BeginFn = Box<dyn Fn(Engine, Id<Node>, Begin) -> BoxFuture<'static, Result<Begun>> + Send + Sync>;
 type DriveFn = Box<dyn Fn(Engine, Arc<Era>, FlowRow, Turn) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl FlowType {
@@ -229,7 +229,7 @@ impl FlowType {
             version: F::VERSION,
             steps: F::steps().list.iter().map(|step| step.name).collect(),
             undone: F::steps().list.iter().map(|step| step.work.has_undo()).collect(),
-            begin: Box::new(|engine, message| Box::pin(store_new::<F>(engine, message))),
+            begin: Box::new(|engine, owner, message| Box::pin(store_new::<F>(engine, owner, message))),
             drive: Box::new(|engine, era, row, turn| Box::pin(drive::drive::<F>(engine, era, row, turn))),
         }
     }
@@ -302,7 +302,8 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
         let turn = engine.queues().enter(&message.resource.to_string(), 1, &message.title).await;
         let era = engine.era()?;
         fault::asked(engine, &era, flow_type.name, &message)?;
-        let begun = (flow_type.begin)(engine.clone(), message.clone()).await.inspect_err(|error| {
+        // Of this era, although another may have begun meanwhile: who drives it belongs to this one.
+        let begun = (flow_type.begin)(engine.clone(), era.id, message.clone()).await.inspect_err(|error| {
             // Perhaps it has begun, and nobody drives it.
             if error.is(codes::DATABASE) {
                 engine.waiters().stalled(message.id);
@@ -325,11 +326,11 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
     }
 }
 
-async fn store_new<F: Flow>(engine: Engine, message: Begin) -> Result<Begun> {
+async fn store_new<F: Flow>(engine: Engine, owner: Id<Node>, message: Begin) -> Result<Begun> {
     let flow: F = serde_json::from_value(message.body)?;
-    let (era, start) = (engine.era()?, Start { id: message.id, job: message.job, parent: message.parent });
+    let start = Start { id: message.id, job: message.job, parent: message.parent };
     let begun =
-        engine.db().write(move |tx| Box::pin(async move { store::begin(tx, flow, start, era.id).await }));
+        engine.db().write(move |tx| Box::pin(async move { store::begin(tx, flow, start, owner).await }));
     begun.await
 }
 
