@@ -29,6 +29,8 @@ pub struct Census {
     pub dead: bool,
     /// When the next of the living is dead unless it renews: in so many milliseconds.
     pub next_death: Option<i64>,
+    /// The database's time, milliseconds since 1970.
+    pub clock: i64,
 }
 
 /// A number higher than every one handed out before: later always means higher.
@@ -66,7 +68,7 @@ pub async fn census(tx: &mut Tx) -> Result<Census> {
     let dead = rows.iter().any(|row| row.lease_until <= now);
     let next_death = rows.iter().map(|row| row.lease_until - now).filter(|left| *left > 0).min();
     let living = rows.into_iter().filter(|row| row.lease_until > now).map(|row| row.member).collect();
-    Ok(Census { living, dead, next_death })
+    Ok(Census { living, dead, next_death, clock: now })
 }
 
 fn millis(span: std::time::Duration) -> i64 {
