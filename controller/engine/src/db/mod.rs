@@ -69,7 +69,7 @@ enum Readers {
 #[derive(Clone)]
 enum Opener {
     Sqlite(sqlite::Store),
-    Postgres(sqlx::postgres::PgConnectOptions),
+    Postgres(Box<sqlx::postgres::PgConnectOptions>),
 }
 
 /// The engine that a database belongs to, once there is one.

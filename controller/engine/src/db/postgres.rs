@@ -52,7 +52,7 @@ pub(super) async fn open(url: &str, migrator: &Migrator) -> Result<(Opener, Read
         .acquire_timeout(CONNECT)
         .test_before_acquire(false)
         .connect_lazy_with(options.clone());
-    Ok((Opener::Postgres(options), Readers::Postgres(readers)))
+    Ok((Opener::Postgres(Box::new(options)), Readers::Postgres(readers)))
 }
 
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {

@@ -73,13 +73,13 @@ fn lines(lease: u64, gate: f64, outcome: &Outcome) -> Vec<Line> {
 impl Three {
     async fn start(ground: &Ground, lease: u64) -> Result<Self> {
         let fleet = Fleet::start(ground, &format!("row10-hosts-{lease}"))?;
-        let postgres = durable(&ground.state(&format!("row10-postgres-{lease}"))?).await?;
+        let postgres = durable(&ground.state(format!("row10-postgres-{lease}"))?).await?;
         let database = postgres.database("failover")?;
         let heartbeat = HEARTBEAT.min(Duration::from_secs(lease) / 5);
         let shared = Shared { database, heartbeat, lease: Duration::from_secs(lease) };
         let (mut controllers, mut apis) = (Vec::new(), Vec::new());
         for n in 0..3 {
-            let state = ground.state(&format!("row10-{lease}-{n}"))?;
+            let state = ground.state(format!("row10-{lease}-{n}"))?;
             let mut controller =
                 Controller::among(program("cumulet-controller"), &state, fleet.ports(), &shared)?;
             controller.start().await?;
