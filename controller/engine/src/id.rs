@@ -135,8 +135,9 @@ impl FromSql for Stamp {
 }
 
 impl Stamp {
+    /// By the database's clock.
     pub fn now() -> Self {
-        Stamp(jiff::Timestamp::now().as_microsecond())
+        Stamp(crate::clock::now())
     }
 
     pub fn plus(self, span: std::time::Duration) -> Self {

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod bus;
 pub mod cascade;
+mod clock;
 pub mod db;
 pub mod driver;
 pub mod engine;

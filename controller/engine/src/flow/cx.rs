@@ -16,7 +16,7 @@ use super::{Flow, FlowView, HOLD_AGAIN, Start, run};
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
-use crate::id::{Any, Id};
+use crate::id::{Any, Id, Stamp};
 use crate::node::{self, Era};
 use crate::queue::Turn;
 
@@ -155,7 +155,7 @@ impl Cx {
             resource: self.resource.to_string(),
             generation: self.generation.unsigned_abs(),
             epoch: self.epoch.load(Ordering::SeqCst).unsigned_abs(),
-            deadline: Some(self.engine.eras().clock().plus(self.limit).millis()),
+            deadline: Some(Stamp::now().plus(self.limit).millis()),
         }
     }
 

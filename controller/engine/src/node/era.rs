@@ -6,11 +6,11 @@ use std::sync::{Arc, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::Node;
-use super::lease::{Lease, Moment};
+use super::lease::Lease;
 use super::ring::Ring;
 use crate::engine::Engine;
 use crate::error::{Result, codes};
-use crate::id::{Id, Stamp};
+use crate::id::Id;
 
 /// One stay. Its work ends with it.
 #[derive(Debug)]
@@ -27,8 +27,6 @@ pub(crate) struct Eras {
     ring: RwLock<Arc<Ring>>,
     /// Told of every change of the ring.
     changed: tokio::sync::watch::Sender<u64>,
-    /// What the database's clock said, and when that was.
-    clock: RwLock<Option<(Moment, Stamp)>>,
 }
 
 impl Era {
@@ -69,17 +67,6 @@ impl Eras {
     /// Wakes at the next change of the ring.
     pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
         self.changed.subscribe()
-    }
-
-    /// What time it is, by the database's clock as it was last heard: the same in all controllers, whatever
-    /// becomes of this machine's clock.
-    pub fn clock(&self) -> Stamp {
-        let heard = *self.clock.read().expect("never poisoned");
-        heard.map_or_else(Stamp::now, |(at, clock)| clock.plus(at.elapsed()))
-    }
-
-    pub(super) fn hear_clock(&self, clock: Stamp) {
-        *self.clock.write().expect("never poisoned") = Some((Moment::now(), clock));
     }
 
     pub(super) fn begin(&self, era: Arc<Era>) {
@@ -127,19 +114,5 @@ impl Engine {
     pub fn owns(&self, key: &str) -> bool {
         let Ok(era) = self.era() else { return false };
         self.eras().ring().owner(key).is_some_and(|member| member.id == era.id)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_is_the_databases_whatever_this_machine_thinks() {
-        let eras = Eras::default();
-        eras.hear_clock(Stamp(1_000_000));
-        let (first, second) = (eras.clock(), eras.clock());
-        assert!((1_000_000..600_000_000).contains(&first.0), "{first:?} is a moment after it was heard");
-        assert!(second >= first);
     }
 }

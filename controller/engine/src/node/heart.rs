@@ -10,9 +10,10 @@ use super::lease::{Lease, Moment};
 use super::ring::Ring;
 use super::store::{self, Census};
 use super::{Membership, Node};
+use crate::clock;
 use crate::engine::{Engine, WeakEngine};
 use crate::error::{Result, codes};
-use crate::id::{Id, Stamp};
+use crate::id::Id;
 
 /// A little later than the moment at which a lease runs out, so that one look is enough.
 const AFTER_DEATH: Duration = Duration::from_millis(30);
@@ -107,7 +108,7 @@ async fn look(engine: &Engine) -> Result<Option<Duration>> {
         tracing::warn!(buried, "controllers whose lease has run out are dead");
         census = store::census(&mut engine.db().read().await?).await?;
     }
-    engine.eras().hear_clock(Stamp(census.clock.saturating_mul(1000)));
+    clock::heard(census.clock.saturating_mul(1000));
     if engine.eras().see(Ring::new(census.living)) {
         tracing::info!(members = engine.eras().ring().members().len(), "the ring has changed");
         engine.recover();

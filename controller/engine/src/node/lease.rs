@@ -14,10 +14,6 @@ impl Moment {
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
         Moment(now.into())
     }
-
-    pub fn elapsed(self) -> Duration {
-        Moment::now().0.saturating_sub(self.0)
-    }
 }
 
 /// The end of the last renewal's time.
