@@ -105,9 +105,7 @@ impl Bus {
         let answer = async { request.send().await?.error_for_status()?.json().await };
         answer.await.map_err(|e: reqwest::Error| codes::IO.because(format!("controller {}: {e}", member.url)))
     }
-}
 
-impl Bus {
     /// Whether somebody at `member` waited for the outcome.
     async fn pass(&self, client: &reqwest::Client, member: &Member, outcome: &Outcome) -> bool {
         let url = format!("{}{OUTCOMES}", member.url);

@@ -5,6 +5,7 @@
 //! reads a few rows.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use async_trait::async_trait;
 use engine::db::Tx;
@@ -141,11 +142,10 @@ async fn claim_on(
     if let Some(reason) = unusable(&host, demand, reserved) {
         return Ok(Err(reason));
     }
-    let missing = match networks.get(&host.cluster_uuid) {
-        Some(known) => known.clone(),
-        None => store::missing_l2(tx, &host, &demand.l3_networks).await?,
+    let missing = match networks.entry(host.cluster_uuid) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(store::missing_l2(tx, &host, &demand.l3_networks).await?),
     };
-    networks.insert(host.cluster_uuid, missing.clone());
     if let Some(l2) = missing {
         let name = &host.name;
         return Ok(Err(format!("host \"{name}\" has no L2 network \"{l2}\": attach it to its cluster")));

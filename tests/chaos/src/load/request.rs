@@ -25,6 +25,8 @@ const SUBMIT: Duration = Duration::from_secs(120);
 const FOLLOW: Duration = Duration::from_secs(240);
 /// The error codes of a controller that cannot say, rather than of a job.
 const CANNOT_SAY: [&str; 2] = ["SYS.2003", "SYS.2004"];
+/// A job that has failed so may be done yet: what cannot be taken back goes on (ADR 10).
+const GOES_ON: &str = "is tried again until it is done";
 
 /// The way to the API.
 pub struct Door {
@@ -84,6 +86,7 @@ impl Door {
         note(step, &said);
         match step {
             Step::Done => Outcome::Done,
+            Step::Failed if said.contains(GOES_ON) => Outcome::Unknown,
             Step::Failed => Outcome::Failed,
             _ => Outcome::Unknown,
         }
