@@ -61,7 +61,10 @@ pub struct Delete {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
-    /// Go on past what cannot be settled.
+    /// Only show what would be deleted and stopped.
+    #[arg(long)]
+    pub preview: bool,
+    /// Go on past hosts that do not answer.
     #[arg(long)]
     pub force: bool,
 }

@@ -5,6 +5,7 @@
 
 mod client;
 mod command;
+mod deletion;
 mod job;
 mod login;
 mod output;
@@ -14,15 +15,13 @@ mod session;
 mod size;
 mod upload;
 
-use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, FromArgMatches};
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use client::{Api, Order};
+use client::Api;
 use command::{Completion, Delete, Globals, List, Login, Show};
 use output::Format;
 use resources::{Answer, Call, Resource};
@@ -91,7 +90,7 @@ async fn work(
             let found = resolve::one(api, resource, &Show::from_arg_matches(args)?.thing).await?;
             output::whole(&found, format)
         }
-        "delete" => delete(api, resource, &Delete::from_arg_matches(args)?, format).await,
+        "delete" => deletion::run(api, resource, &Delete::from_arg_matches(args)?, format).await,
         "upload" => {
             let answer = Box::pin(upload::run(api, resource, args)).await?;
             row(api, resource, &answer["inventory"], format).await
@@ -104,34 +103,6 @@ async fn list(api: &Api, resource: &Resource, list: &List, format: Format) -> Re
     let path = resource.path.with_context(|| format!("a {} cannot be listed", resource.title))?;
     let found = api.list(path, &list.query, list.sort.as_deref(), list.limit).await?;
     output::rows(api, resource, &found, format).await
-}
-
-async fn delete(api: &Api, resource: &Resource, delete: &Delete, format: Format) -> Result<()> {
-    let path = resource.path.with_context(|| format!("a {} cannot be looked up", resource.title))?;
-    let found = resolve::one(api, resource, &delete.thing).await?;
-    let uuid = found["uuid"].as_str().with_context(|| format!("the {} has no uuid", resource.title))?;
-    let name = found[resource.known_by].as_str().unwrap_or(uuid);
-    if !delete.yes && !agreed(&format!("delete {} \"{name}\" ({uuid})?", resource.title))? {
-        bail!("nothing was deleted");
-    }
-    let mode = if delete.force { "?deleteMode=Enforcing" } else { "" };
-    let order = Order { method: Method::DELETE, path: format!("{path}/{uuid}{mode}"), body: Value::Null };
-    job::run(api, &order).await?;
-    match format {
-        Format::Json => output::json(&json!({ "uuid": uuid, resource.known_by: name })),
-        Format::Table => output::line(&format!("{} \"{name}\" is deleted", resource.title)),
-    }
-}
-
-fn agreed(question: &str) -> Result<bool> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Usage("there is no terminal to ask on: give --yes".into()).into());
-    }
-    eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 async fn tell(api: &Api, resource: &Resource, call: &Call, answer: &Value, format: Format) -> Result<()> {

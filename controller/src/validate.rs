@@ -7,15 +7,6 @@ use engine::{Result, codes};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-/// `deleteMode` of every deletion. ZStack's words; both spread to dependants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum DeleteMode {
-    /// Refused when something cannot be settled.
-    Permissive,
-    /// Goes on past what cannot be settled.
-    Enforcing,
-}
-
 /// `stateEvent` of everything that is either enabled or disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,7 @@
 //! A real controller process, simulated hosts on the real wire, and faults.
 
 mod cancel;
+mod cascade;
 mod chaos;
 mod controllers;
 mod crash;

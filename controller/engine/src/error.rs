@@ -49,6 +49,9 @@ pub mod codes {
     /// Ours: somebody asked for it.
     pub const CANCELLED: Code = Code("SYS.2005", "the operation was cancelled");
 
+    /// Ours: what a preview said is no longer what would happen.
+    pub const MOVED: Code = Code("SYS.2006", "what depends on the resource has changed");
+
     pub const ALL: &[Code] = &[
         INTERNAL,
         TIMEOUT,
@@ -65,6 +68,7 @@ pub mod codes {
         DATABASE,
         NO_LEASE,
         CANCELLED,
+        MOVED,
     ];
 }
 

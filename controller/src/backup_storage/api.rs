@@ -2,15 +2,14 @@ use std::net::IpAddr;
 use std::path::{Component, Path};
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::cascade::Delete;
 use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 use serde_json::{Value, json};
 
 use super::add::{Add, Reconnect};
 use super::driver::{BACKUP_STORAGES, Space};
 use super::{BackupStorage, BackupStorageInventory, sftp, store};
-use crate::validate::{self, DeleteMode, StateEvent};
+use crate::validate::{self, StateEvent};
 use crate::zone::{Zone, ZoneInventory};
 
 api! {
@@ -260,21 +259,7 @@ impl Api for DetachBackupStorageFromZone {
     }
 }
 
-api! {
-    DeleteBackupStorage: DELETE "/backup-storage/{uuid}" {
-        uuid: Id<BackupStorage>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteBackupStorage {
-    const ROUTE: Route = DeleteBackupStorage::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let storage: BackupStorageInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("BackupStorage", self.uuid.cast(), &storage.name)).await
-    }
-}
+deletion! { DeleteBackupStorage: "/backup-storage/{uuid}" of BackupStorage: BackupStorageInventory }
 
 api! {
     GetBackupStorageTypes: GET "/backup-storage/types" {}

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Kind};
+use engine::cascade::{How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::find;
@@ -18,15 +18,15 @@ impl Kind for BackupStorageKind {
         "BackupStorage"
     }
 
-    async fn begin(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn begin(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::set_leaving(tx, id.cast(), true).await
     }
 
-    async fn revert(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn revert(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::set_leaving(tx, id.cast(), false).await
     }
 
-    async fn act(&self, cx: &Cx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
         let storage: BackupStorageInventory = find(&mut cx.read().await?, id).await?;
         match storage.status.as_str() {
             "Connected" => add::disconnect(cx, storage.uuid).await,
@@ -34,7 +34,7 @@ impl Kind for BackupStorageKind {
         }
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::delete(tx, id.cast()).await?;
         tx.emit("/backup-storage/deleted", id, json!({})).await
     }

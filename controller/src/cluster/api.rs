@@ -1,10 +1,9 @@
 use engine::api::{Api, Job, Route, Settled};
-use engine::cascade::Delete;
 use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 
 use super::{Cluster, ClusterInventory, store};
-use crate::validate::{self, Architecture, DeleteMode, StateEvent};
+use crate::validate::{self, Architecture, StateEvent};
 use crate::zone::{Zone, ZoneInventory};
 
 api! {
@@ -96,18 +95,4 @@ impl Api for ChangeClusterState {
     }
 }
 
-api! {
-    DeleteCluster: DELETE "/clusters/{uuid}" {
-        uuid: Id<Cluster>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteCluster {
-    const ROUTE: Route = DeleteCluster::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let cluster: ClusterInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("Cluster", self.uuid.cast(), &cluster.name)).await
-    }
-}
+deletion! { DeleteCluster: "/clusters/{uuid}" of Cluster: ClusterInventory }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
 
@@ -16,7 +16,7 @@ impl Kind for ClusterKind {
         "Cluster"
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::delete(tx, id.cast()).await
     }
 }

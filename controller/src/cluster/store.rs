@@ -4,7 +4,7 @@ use engine::{Id, Result, Stamp, args};
 use super::Cluster;
 use super::api::{CreateCluster, UpdateCluster};
 
-pub(super) const IN_ZONE: &str = "SELECT uuid, name FROM cluster WHERE zone_uuid = $1";
+pub(super) const IN_ZONE: &str = "SELECT uuid, name, zone_uuid FROM cluster WHERE zone_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO cluster (uuid, name, description, state, hypervisor_type, zone_uuid, type, \
      architecture, create_date, last_op_date) VALUES ($1, $2, $3, 'Enabled', $4, $5, 'zstack', $6, $7, $7)";
 const UPDATE: &str = "UPDATE cluster SET name = coalesce($2, name), description = coalesce($3, description), \

@@ -1,9 +1,8 @@
 use std::net::IpAddr;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::cascade::Delete;
 use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use super::add::{Add, Reconnect};
 use super::driver::{Facts, HYPERVISORS};
 use super::{Host, HostInventory, store};
 use crate::cluster::Cluster;
-use crate::validate::{self, DeleteMode};
+use crate::validate;
 
 api! {
     /// The agents are installed from packages; `username` and `password` are accepted for ZStack's clients
@@ -145,21 +144,7 @@ impl Api for ReconnectHost {
     }
 }
 
-api! {
-    DeleteHost: DELETE "/hosts/{uuid}" {
-        uuid: Id<Host>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteHost {
-    const ROUTE: Route = DeleteHost::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let host: HostInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("Host", self.uuid.cast(), &host.name)).await
-    }
-}
+deletion! { DeleteHost: "/hosts/{uuid}" of Host: HostInventory }
 
 api! {
     GetHypervisorTypes: GET "/hosts/hypervisor-types" {}

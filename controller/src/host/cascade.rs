@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::find;
@@ -20,7 +20,7 @@ impl Kind for HostKind {
     }
 
     /// A host that does not answer cannot be cleaned; what it still has is told when it comes back.
-    async fn act(&self, cx: &Cx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
         let host: HostInventory = find(&mut cx.read().await?, id).await?;
         match host.is_connected() {
             true => add::leave(cx, host.uuid).await,
@@ -28,7 +28,7 @@ impl Kind for HostKind {
         }
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::delete(tx, id.cast()).await?;
         tx.emit("/host/deleted", id, json!({})).await
     }

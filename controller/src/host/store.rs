@@ -10,7 +10,7 @@ use super::{CPU_RATIO, Host, HostInventory, RESERVED_MEMORY};
 use crate::cluster::ClusterInventory;
 use crate::machine;
 
-pub(super) const IN_CLUSTER: &str = "SELECT uuid, name FROM host WHERE cluster_uuid = $1";
+pub(super) const IN_CLUSTER: &str = "SELECT uuid, name, cluster_uuid FROM host WHERE cluster_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO host (uuid, name, description, zone_uuid, cluster_uuid, management_ip, \
      hypervisor_type, state, status, username, ssh_port, cpu_num, cpu_sockets, cpu_speed, total_cpu, \
      total_memory, create_date, last_op_date) \

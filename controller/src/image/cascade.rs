@@ -1,7 +1,7 @@
 //! How images go: the bits with their copies, the rows with the image.
 
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::find;
@@ -29,7 +29,7 @@ impl Kind for ImageKind {
         IMAGE
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         delete(tx, id.cast()).await
     }
 }
@@ -42,15 +42,15 @@ impl Kind for CopyKind {
         COPY
     }
 
-    async fn begin(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn begin(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::set_leaving(tx, id.cast(), true).await
     }
 
-    async fn revert(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn revert(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::set_leaving(tx, id.cast(), false).await
     }
 
-    async fn act(&self, cx: &Cx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
         let copy = store::copy(&mut cx.read().await?, id.cast()).await?;
         match copy {
             Some(copy) => delete_bits(cx, copy.image_uuid, copy.backup_storage_uuid).await,
@@ -59,7 +59,7 @@ impl Kind for CopyKind {
     }
 
     /// The last copy takes the image with it, unless the flow that brings the image still needs its row.
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         let Some(copy) = store::copy(tx, id.cast()).await? else { return Ok(()) };
         store::delete_copy(tx, id.cast()).await?;
         match store::is_husk(tx, copy.image_uuid).await? {

@@ -1,7 +1,7 @@
 //! Deleting, expunging and recovering images.
 
 use engine::api::{Api, Job, Route, Settled};
-use engine::cascade::Delete;
+use engine::cascade::{Delete, DeleteMode, Root};
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -14,7 +14,7 @@ use super::cascade::{COPY, IMAGE};
 use super::store::CopyRow;
 use super::{DELETION_POLICY, Image, ImageCopy, ImageInventory, store};
 use crate::backup_storage::BackupStorage;
-use crate::validate::{self, DeleteMode};
+use crate::validate;
 
 /// What deleting an image means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,9 @@ pub(super) struct Purge {
 
 impl Purge {
     async fn copies(&mut self, cx: &Cx) -> Result<()> {
-        let copies = self
-            .copies
-            .iter()
-            .map(async |copy| cx.sub(&copy.to_string(), Delete::new(COPY, copy.cast(), &self.name)).await);
+        let copies = self.copies.iter().map(async |copy| {
+            cx.sub(&copy.to_string(), Delete::new(Root::new(COPY, copy.cast(), &self.name))).await
+        });
         try_join_all(copies).await.map(|_| ())
     }
 
@@ -55,7 +54,7 @@ impl Purge {
     async fn image(&mut self, cx: &Cx) -> Result<()> {
         let left = store::copies(&mut cx.read().await?, self.image).await?;
         if left.is_empty() {
-            cx.sub("image", Delete::new(IMAGE, self.image.cast(), &self.name)).await?;
+            cx.sub("image", Delete::new(Root::new(IMAGE, self.image.cast(), &self.name))).await?;
         }
         Ok(())
     }
@@ -88,8 +87,21 @@ api! {
     }
 }
 
+/// Nothing else is touched while the image can be recovered, or has copies elsewhere.
+fn root(image: &ImageInventory, direct: bool, everywhere: bool) -> Root {
+    let root = Root::new(IMAGE, image.uuid.cast(), &image.name);
+    if direct && everywhere { root } else { root.alone() }
+}
+
 impl Api for DeleteImage {
     const ROUTE: Route = DeleteImage::ROUTE;
+
+    async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
+        let image: ImageInventory = find(tx, self.uuid).await?;
+        let direct = tx.engine().setting(&DELETION_POLICY) == Policy::Direct || image.status == "Downloading";
+        let root = root(&image, direct, self.backup_storage_uuids.is_empty());
+        Ok(Some(Delete::new(root).mode(self.delete_mode)))
+    }
 
     async fn run(self, job: Job) -> Result<Settled> {
         let mut tx = job.engine().db().read().await?;
@@ -124,6 +136,11 @@ api! {
 
 impl Api for ExpungeImage {
     const ROUTE: Route = ExpungeImage::ROUTE;
+
+    async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
+        let image: ImageInventory = find(tx, self.uuid).await?;
+        Ok(Some(Delete::new(root(&image, true, self.backup_storage_uuids.is_empty()))))
+    }
 
     async fn run(self, job: Job) -> Result<Settled> {
         same(self.uuid, self.image_uuid)?;

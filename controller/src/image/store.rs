@@ -8,13 +8,13 @@ use crate::backup_storage::driver::Stored;
 use crate::backup_storage::{BackupStorage, BackupStorageInventory};
 use crate::zone::Zone;
 
-pub(super) const ONLY_THERE: &str = "SELECT i.uuid, i.name FROM image i \
-     JOIN image_backup_storage c ON c.image_uuid = i.uuid WHERE c.backup_storage_uuid = $1 AND NOT EXISTS \
+pub(super) const ONLY_THERE: &str = "SELECT i.uuid, i.name, c.backup_storage_uuid FROM image i \
+     JOIN image_backup_storage c ON c.image_uuid = i.uuid WHERE c.backup_storage_uuid IN ($*) AND NOT EXISTS \
      (SELECT 1 FROM image_backup_storage o WHERE o.image_uuid = i.uuid AND o.uuid <> c.uuid)";
-pub(super) const COPIES_ON: &str = "SELECT c.uuid, i.name FROM image_backup_storage c \
-     JOIN image i ON i.uuid = c.image_uuid WHERE c.backup_storage_uuid = $1";
-pub(super) const COPIES_OF: &str = "SELECT c.uuid, i.name FROM image_backup_storage c \
-     JOIN image i ON i.uuid = c.image_uuid WHERE c.image_uuid = $1";
+pub(super) const COPIES_ON: &str = "SELECT c.uuid, i.name, c.backup_storage_uuid FROM image_backup_storage c \
+     JOIN image i ON i.uuid = c.image_uuid WHERE c.backup_storage_uuid IN ($*)";
+pub(super) const COPIES_OF: &str = "SELECT c.uuid, i.name, c.image_uuid FROM image_backup_storage c \
+     JOIN image i ON i.uuid = c.image_uuid WHERE c.image_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO image (uuid, name, description, state, status, size, actual_size, url, \
      media_type, guest_os_type, type, platform, architecture, format, system, virtio, create_date, \
      last_op_date) VALUES ($1, $2, $3, 'Enabled', 'Downloading', 0, 0, $4, $5, $6, 'zstack', $7, $8, $9, \

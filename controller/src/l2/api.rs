@@ -1,13 +1,14 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::cascade::Delete;
+use engine::cascade::{Delete, DeleteMode};
+use engine::db::Tx;
 use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 use serde_json::{Value, json};
 
-use super::attach::{Attach, Detach};
+use super::attach::{Attach, attachment};
 use super::{L2_NETWORKS, L2Network, L2NetworkInventory, no_vlan, store};
 use crate::cluster::Cluster;
-use crate::validate::{self, DeleteMode};
+use crate::validate;
 use crate::zone::{Zone, ZoneInventory};
 
 /// What Linux takes as the name of an interface.
@@ -105,21 +106,7 @@ impl Api for UpdateL2Network {
     }
 }
 
-api! {
-    DeleteL2Network: DELETE "/l2-networks/{uuid}" {
-        uuid: Id<L2Network>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteL2Network {
-    const ROUTE: Route = DeleteL2Network::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let l2: L2NetworkInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("L2Network", self.uuid.cast(), &l2.name)).await
-    }
-}
+deletion! { DeleteL2Network: "/l2-networks/{uuid}" of L2Network: L2NetworkInventory }
 
 api! {
     AttachL2NetworkToCluster: POST "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}" "null" {
@@ -153,7 +140,12 @@ impl Api for DetachL2NetworkFromCluster {
     const ROUTE: Route = DetachL2NetworkFromCluster::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
-        job.flow(Detach { l2: self.l2_network_uuid, cluster: self.cluster_uuid }).await
+        job.delete(&self).await
+    }
+
+    async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
+        let root = attachment(tx, self.l2_network_uuid, self.cluster_uuid).await?;
+        Ok(Some(Delete::new(root).mode(self.delete_mode)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Attaching an L2 network to a cluster, and detaching it.
 
+use engine::cascade::Root;
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -7,6 +8,7 @@ use engine::{Any, Id, Result, codes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::cascade::ATTACHMENT;
 use super::host_hook::{Wish, everywhere};
 use super::{L2Network, L2NetworkInventory, store, usable};
 use crate::cluster::{Cluster, ClusterInventory};
@@ -74,7 +76,7 @@ async fn check(tx: &mut Tx, l2: &L2NetworkInventory, cluster: &ClusterInventory)
     Ok(())
 }
 
-async fn bring_about(cx: &Cx, l2: Id<L2Network>, cluster: Id<Cluster>, wish: Wish) -> Result<()> {
+pub(super) async fn bring_about(cx: &Cx, l2: Id<L2Network>, cluster: Id<Cluster>, wish: Wish) -> Result<()> {
     let mut tx = cx.read().await?;
     let l2: L2NetworkInventory = find(&mut tx, l2).await?;
     let hosts = store::hosts(&mut tx, cluster).await?;
@@ -106,91 +108,14 @@ impl Flow for Attach {
     }
 }
 
-/// begin → remove from every connected host → forget
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Detach {
-    pub l2: Id<L2Network>,
-    pub cluster: Id<Cluster>,
-}
-
-impl Detach {
-    async fn begin(&mut self, tx: &mut Tx) -> Result<()> {
-        let l2: L2NetworkInventory = find(tx, self.l2).await?;
-        let cluster: ClusterInventory = find(tx, self.cluster).await?;
-        self.refuse_used(tx, &l2, &cluster).await?;
-        match store::change(tx, self.l2, self.cluster, "Attached", "Detaching").await? {
-            true => Ok(()),
-            false => Err(codes::INVALID_ARGUMENT.because(format!(
-                "l2 network \"{}\" is not attached to cluster \"{}\"",
-                l2.name, cluster.name
-            ))),
-        }
-    }
-
-    async fn refuse_used(
-        &self,
-        tx: &mut Tx,
-        l2: &L2NetworkInventory,
-        cluster: &ClusterInventory,
-    ) -> Result<()> {
-        const SHOWN: usize = 5;
-        let vms = store::vms(tx, self.l2, self.cluster, 1 + SHOWN as i64).await?;
-        if vms.is_empty() {
-            return Ok(());
-        }
-        let more = if vms.len() > SHOWN { " and more" } else { "" };
-        let names: Vec<_> = vms.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect();
-        let details = format!(
-            "l2 network \"{}\" is used in cluster \"{}\" by vm {}{more}: stop them first",
-            l2.name,
-            cluster.name,
-            names.join(", ")
-        );
-        Err(codes::STATE.because(details))
-    }
-
-    async fn back(&mut self, tx: &mut Tx) -> Result<()> {
-        store::change(tx, self.l2, self.cluster, "Detaching", "Attached").await.map(|_| ())
-    }
-
-    async fn remove(&mut self, cx: &Cx) -> Result<()> {
-        bring_about(cx, self.l2, self.cluster, Wish::Removed).await
-    }
-
-    async fn realize(&mut self, cx: &Cx) -> Result<()> {
-        bring_about(cx, self.l2, self.cluster, Wish::Realized).await
-    }
-
-    /// Looks again: a start that was decided before may have come to use it meanwhile.
-    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
-        let l2: L2NetworkInventory = find(tx, self.l2).await?;
-        let cluster: ClusterInventory = find(tx, self.cluster).await?;
-        self.refuse_used(tx, &l2, &cluster).await?;
-        store::leave(tx, self.l2, self.cluster).await?;
-        tx.emit("/l2/detached", self.l2.cast(), json!({ "clusterUuid": self.cluster })).await
-    }
-}
-
-impl Flow for Detach {
-    const NAME: &'static str = "l2.detach";
-
-    fn resource(&self) -> Id<Any> {
-        self.l2.cast()
-    }
-
-    fn title(&self) -> String {
-        format!("detach l2 network {} from cluster {}", self.l2, self.cluster)
-    }
-
-    fn steps() -> Steps<Self> {
-        Steps::new()
-            .record_undo("begin", Self::begin, Self::back)
-            .act_undo("remove", Self::remove, Self::realize)
-            .limit(HOST_LIMIT)
-            .record("forget", Self::forget)
-    }
-
-    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
-        show::<L2NetworkInventory>(tx, self.l2).await
+/// What detaching deletes: the VMs that use it there are stopped before.
+pub(super) async fn attachment(tx: &mut Tx, l2: Id<L2Network>, cluster: Id<Cluster>) -> Result<Root> {
+    let (l2, cluster): (L2NetworkInventory, ClusterInventory) =
+        (find(tx, l2).await?, find(tx, cluster).await?);
+    let name = format!("{} of {}", l2.name, cluster.name);
+    match store::attachment_of(tx, l2.uuid, cluster.uuid).await? {
+        Some(there) => Ok(Root::new(ATTACHMENT, there.uuid.cast(), &name).showing(l2.uuid.cast())),
+        None => Err(codes::INVALID_ARGUMENT
+            .because(format!("l2 network \"{}\" is not attached to cluster \"{}\"", l2.name, cluster.name))),
     }
 }

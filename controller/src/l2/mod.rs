@@ -115,6 +115,6 @@ pub fn module() -> Module {
         .api::<api::AttachL2NetworkToCluster>()
         .api::<api::DetachL2NetworkFromCluster>()
         .flow::<attach::Attach>()
-        .flow::<attach::Detach>()
         .cascade(&cascade::L2NetworkKind, cascade::EDGES)
+        .cascade(&cascade::AttachmentKind, &[])
 }

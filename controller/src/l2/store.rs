@@ -6,7 +6,7 @@ use super::{L2Network, L2NetworkInventory, no_vlan};
 use crate::cluster::Cluster;
 use crate::host::HostInventory;
 
-pub(super) const IN_ZONE: &str = "SELECT uuid, name FROM l2_network WHERE zone_uuid = $1";
+pub(super) const IN_ZONE: &str = "SELECT uuid, name, zone_uuid FROM l2_network WHERE zone_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO l2_network (uuid, name, description, zone_uuid, physical_interface, type, \
      v_switch_type, virtual_network_id, isolated, create_date, last_op_date) \
      VALUES ($1, $2, $3, $4, $5, $6, 'LinuxBridge', 0, FALSE, $7, $7)";
@@ -15,11 +15,15 @@ const UPDATE: &str = "UPDATE l2_network SET name = coalesce($2, name), \
 const MARK: &str = "UPDATE l2_network SET deleting = $2 WHERE uuid = $1";
 const MARKED: &str = "SELECT count(*) FROM l2_network WHERE uuid = $1 AND deleting";
 const DELETE: &str = "DELETE FROM l2_network WHERE uuid = $1";
-const ENTER: &str = "INSERT INTO l2_network_cluster (l2_network_uuid, cluster_uuid, state) \
-     VALUES ($1, $2, 'Attaching') ON CONFLICT (l2_network_uuid, cluster_uuid) DO NOTHING";
+const ENTER: &str = "INSERT INTO l2_network_cluster (l2_network_uuid, cluster_uuid, state, uuid) \
+     VALUES ($1, $2, 'Attaching', $3) ON CONFLICT (l2_network_uuid, cluster_uuid) DO NOTHING";
 const LEAVE: &str = "DELETE FROM l2_network_cluster WHERE l2_network_uuid = $1 AND cluster_uuid = $2";
 const CHANGE: &str = "UPDATE l2_network_cluster SET state = $4 \
      WHERE l2_network_uuid = $1 AND cluster_uuid = $2 AND state = $3";
+const ATTACHMENT: &str = "SELECT uuid, l2_network_uuid AS l2, cluster_uuid AS cluster \
+     FROM l2_network_cluster WHERE uuid = $1";
+const ATTACHMENT_OF: &str = "SELECT uuid, l2_network_uuid AS l2, cluster_uuid AS cluster \
+     FROM l2_network_cluster WHERE l2_network_uuid = $1 AND cluster_uuid = $2";
 const CLUSTERS: &str = "SELECT l2_network_uuid, cluster_uuid FROM l2_network_cluster \
      WHERE state = 'Attached' AND l2_network_uuid IN ($*)";
 const CLUSTERS_OF: &str =
@@ -31,11 +35,14 @@ const WANTED_IN_CLUSTER: &str = "SELECT l.* FROM l2_network l \
 const HOSTS: &str = "SELECT * FROM host_view WHERE cluster_uuid = $1 ORDER BY uuid";
 const HOSTS_OF: &str = "SELECT h.* FROM host_view h \
      JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid WHERE c.l2_network_uuid = $1 ORDER BY h.uuid";
-const VMS: &str = "SELECT DISTINCT v.name FROM vm_instance v \
-     JOIN vm_nic n ON n.vm_instance_uuid = v.uuid JOIN l3_network l3 ON l3.uuid = n.l3_network_uuid \
-     LEFT JOIN host_claim k ON k.vm_instance_uuid = v.uuid \
-     JOIN host h ON h.uuid = coalesce(v.host_uuid, k.host_uuid) \
-     WHERE l3.l2_network_uuid = $1 AND h.cluster_uuid = $2 ORDER BY v.name LIMIT $3";
+
+/// A network of a cluster.
+#[derive(Clone, Copy, Debug, engine::db::Row)]
+pub(super) struct Attachment {
+    pub uuid: Id<Attachment>,
+    pub l2: Id<L2Network>,
+    pub cluster: Id<Cluster>,
+}
 
 pub(super) async fn insert(tx: &mut Tx, uuid: Id<L2Network>, l2: &CreateL2NoVlanNetwork) -> Result<()> {
     let mut row = args![uuid, &l2.name, l2.description.as_deref(), l2.zone_uuid];
@@ -70,7 +77,20 @@ pub(super) async fn delete(tx: &mut Tx, uuid: Id<L2Network>) -> Result<()> {
 
 /// False when it is there already.
 pub(super) async fn enter(tx: &mut Tx, l2: Id<L2Network>, cluster: Id<Cluster>) -> Result<bool> {
-    Ok(tx.exec(ENTER, args![l2, cluster]).await? == 1)
+    let uuid = Id::<Attachment>::random();
+    Ok(tx.exec(ENTER, args![l2, cluster, uuid]).await? == 1)
+}
+
+pub(super) async fn attachment(tx: &mut Tx, uuid: Id<Attachment>) -> Result<Option<Attachment>> {
+    tx.opt(ATTACHMENT, args![uuid]).await
+}
+
+pub(super) async fn attachment_of(
+    tx: &mut Tx,
+    l2: Id<L2Network>,
+    cluster: Id<Cluster>,
+) -> Result<Option<Attachment>> {
+    tx.opt(ATTACHMENT_OF, args![l2, cluster]).await
 }
 
 pub(super) async fn leave(tx: &mut Tx, l2: Id<L2Network>, cluster: Id<Cluster>) -> Result<()> {
@@ -116,15 +136,4 @@ pub(super) async fn hosts(tx: &mut Tx, cluster: Id<Cluster>) -> Result<Vec<HostI
 /// The hosts of all clusters that the network is attached to.
 pub(super) async fn hosts_of(tx: &mut Tx, l2: Id<L2Network>) -> Result<Vec<HostInventory>> {
     tx.all(HOSTS_OF, args![l2]).await
-}
-
-/// Names of VMs that use the network on hosts of the cluster, at most `limit`.
-pub(super) async fn vms(
-    tx: &mut Tx,
-    l2: Id<L2Network>,
-    cluster: Id<Cluster>,
-    limit: i64,
-) -> Result<Vec<String>> {
-    let rows: Vec<(String,)> = tx.all(VMS, args![l2, cluster, limit]).await?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
 }

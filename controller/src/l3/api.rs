@@ -1,16 +1,16 @@
 use std::net::Ipv4Addr;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::cascade::Delete;
+use engine::cascade::DeleteMode;
 use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::change::{Change, What};
 use super::{L3Network, L3NetworkInventory, store};
 use crate::l2::{self, L2Network};
-use crate::validate::{self, DeleteMode, StateEvent};
+use crate::validate::{self, StateEvent};
 
 /// The only kind so far.
 const TYPE: &str = "L3BasicNetwork";
@@ -175,21 +175,7 @@ impl Api for ChangeL3NetworkState {
     }
 }
 
-api! {
-    DeleteL3Network: DELETE "/l3-networks/{uuid}" {
-        uuid: Id<L3Network>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteL3Network {
-    const ROUTE: Route = DeleteL3Network::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let l3 = network(&job, self.uuid).await?;
-        job.flow(Delete::new("L3Network", self.uuid.cast(), &l3.name)).await
-    }
-}
+deletion! { DeleteL3Network: "/l3-networks/{uuid}" of L3Network: L3NetworkInventory }
 
 /// As it is kept: `8.8.8.8`.
 fn dns_server(text: &str) -> Result<String> {

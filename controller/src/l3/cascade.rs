@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::find;
@@ -20,16 +20,16 @@ impl Kind for L3NetworkKind {
         "L3Network"
     }
 
-    async fn begin(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn begin(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::mark_deleting(tx, id.cast(), true).await
     }
 
-    async fn revert(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn revert(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::mark_deleting(tx, id.cast(), false).await
     }
 
     /// A host that is not connected keeps its servers; its inventory tells that they are nobody's.
-    async fn act(&self, cx: &Cx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
         let mut tx = cx.read().await?;
         let l3: L3NetworkInventory = find(&mut tx, id).await?;
         let hosts = store::hosts(&mut tx, l3.uuid).await?;
@@ -38,7 +38,7 @@ impl Kind for L3NetworkKind {
         try_join_all(connected.map(|host| service::leave(cx, host, &l3))).await.map(|_| ())
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::delete(tx, id.cast()).await?;
         tx.emit("/l3/deleted", id, json!({})).await
     }

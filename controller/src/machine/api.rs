@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
+use engine::cascade::DeleteMode;
 use engine::inventory::{find, show};
 use engine::{Id, Result, Stamp, api, codes};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use wire::tls::{self, Role, Token};
 use super::{
     Agents, EnrolmentToken, EnrolmentTokenInventory, Machine, MachineInventory, authority, enrolment, store,
 };
-use crate::validate::{self, DeleteMode};
+use crate::validate;
 
 /// A token is for now, not for a drawer.
 const TTL: i64 = 3600;

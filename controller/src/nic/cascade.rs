@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
 
@@ -19,7 +19,7 @@ impl Kind for VmNicKind {
         "VmNic"
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::remove(tx, id.cast()).await
     }
 }

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::{VmNic, VmNicInventory};
 use crate::l3::{self, L3Network};
 
-pub(super) const ON_L3: &str = "SELECT uuid, internal_name FROM vm_nic WHERE l3_network_uuid = $1";
-pub(super) const IN_RANGE: &str = "SELECT n.uuid, n.internal_name FROM vm_nic n \
-     JOIN used_ip u ON u.vm_nic_uuid = n.uuid WHERE u.ip_range_uuid = $1";
+pub(super) const ON_L3: &str =
+    "SELECT uuid, internal_name, l3_network_uuid FROM vm_nic WHERE l3_network_uuid IN ($*)";
+pub(super) const IN_RANGE: &str = "SELECT n.uuid, n.internal_name, u.ip_range_uuid FROM vm_nic n \
+     JOIN used_ip u ON u.vm_nic_uuid = n.uuid WHERE u.ip_range_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO vm_nic (uuid, vm_instance_uuid, l3_network_uuid, mac, hypervisor_type, \
      ip_version, driver_type, internal_name, device_id, type, state, create_date, last_op_date) \
      VALUES ($1, $2, $3, $4, 'KVM', 4, $5, $6, $7, 'VNIC', 'enable', $8, $8)";

@@ -1,12 +1,11 @@
 use std::ops::RangeInclusive;
 
 use engine::api::{Api, Job, Route, Settled};
-use engine::cascade::Delete;
-use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::inventory::show;
+use engine::{Id, Result, api, codes, deletion};
 
 use super::{ALLOCATOR_STRATEGIES, InstanceOffering, InstanceOfferingInventory, store};
-use crate::validate::{self, DeleteMode, StateEvent};
+use crate::validate::{self, StateEvent};
 
 const CPUS: RangeInclusive<i64> = 1..=1024;
 /// From 16 MiB to 64 TiB.
@@ -137,20 +136,4 @@ impl Api for ChangeInstanceOfferingState {
     }
 }
 
-api! {
-    DeleteInstanceOffering: DELETE "/instance-offerings/{uuid}" {
-        uuid: Id<InstanceOffering>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteInstanceOffering {
-    const ROUTE: Route = DeleteInstanceOffering::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let mut tx = job.engine().db().read().await?;
-        let offering: InstanceOfferingInventory = find(&mut tx, self.uuid).await?;
-        drop(tx);
-        job.flow(Delete::new("InstanceOffering", self.uuid.cast(), &offering.name)).await
-    }
-}
+deletion! { DeleteInstanceOffering: "/instance-offerings/{uuid}" of InstanceOffering: InstanceOfferingInventory }

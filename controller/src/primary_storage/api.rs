@@ -1,14 +1,15 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::Delete;
+use engine::db::Tx;
 use engine::inventory::{find, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 use serde_json::{Value, json};
 
-use super::attach::{Attach, Detach};
+use super::attach::{Attach, attachment};
 use super::driver::PRIMARY_STORAGES;
 use super::{PrimaryStorage, PrimaryStorageInventory, store};
 use crate::cluster::Cluster;
-use crate::validate::{self, DeleteMode, StateEvent};
+use crate::validate::{self, StateEvent};
 use crate::zone::{Zone, ZoneInventory};
 
 api! {
@@ -139,25 +140,16 @@ impl Api for DetachPrimaryStorageFromCluster {
     const ROUTE: Route = DetachPrimaryStorageFromCluster::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
-        job.flow(Detach { storage: self.primary_storage_uuid, cluster: self.cluster_uuid }).await
+        job.delete(&self).await
+    }
+
+    async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
+        let root = attachment(tx, self.primary_storage_uuid, self.cluster_uuid).await?;
+        Ok(Some(Delete::new(root)))
     }
 }
 
-api! {
-    DeletePrimaryStorage: DELETE "/primary-storage/{uuid}" {
-        uuid: Id<PrimaryStorage>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeletePrimaryStorage {
-    const ROUTE: Route = DeletePrimaryStorage::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let storage: PrimaryStorageInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("PrimaryStorage", self.uuid.cast(), &storage.name)).await
-    }
-}
+deletion! { DeletePrimaryStorage: "/primary-storage/{uuid}" of PrimaryStorage: PrimaryStorageInventory }
 
 api! {
     GetPrimaryStorageTypes: GET "/primary-storage/types" {}

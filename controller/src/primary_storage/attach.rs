@@ -1,5 +1,6 @@
 //! Attaching a primary storage to a cluster, and detaching it.
 
+use engine::cascade::Root;
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -8,6 +9,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cascade::ATTACHMENT;
 use super::{HOST_LIMIT, PrimaryStorage, PrimaryStorageInventory, host_hook, store};
 use crate::cluster::{Cluster, ClusterInventory};
 
@@ -77,6 +79,7 @@ impl Flow for Attach {
 
 impl Attach {
     async fn connected(&mut self, tx: &mut Tx) -> Result<()> {
+        store::attached(tx, self.storage, self.cluster).await?;
         store::set_status(tx, self.storage, "Connected").await
     }
 }
@@ -89,65 +92,34 @@ async fn join_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) ->
     try_join_all(hosts.iter().map(|host| host_hook::join(cx, host, &storage))).await.map(|_| ())
 }
 
-async fn leave_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
+/// A host that holds volumes of the storage keeps them, with the cached images that they are made of.
+pub(super) async fn leave_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
     let mut tx = cx.read().await?;
     let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
-    let hosts = store::connected_hosts(&mut tx, cluster).await?;
-    drop(tx);
-    try_join_all(hosts.iter().map(|host| host_hook::leave(cx, host, &storage))).await.map(|_| ())
-}
-
-/// check that nothing is used → leave every connected host → forget
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Detach {
-    pub storage: Id<PrimaryStorage>,
-    pub cluster: Id<Cluster>,
-}
-
-impl Detach {
-    async fn check(&mut self, tx: &mut Tx) -> Result<()> {
-        let used = store::volumes_in(tx, self.storage, self.cluster).await?;
-        match used {
-            0 => Ok(()),
-            n => Err(codes::STATE
-                .because(format!("{n} volumes of the cluster's VMs lie there: delete those VMs first"))),
+    let mut empty = Vec::new();
+    for host in store::connected_hosts(&mut tx, cluster).await? {
+        if store::volumes_on(&mut tx, storage.uuid, host.uuid).await? == 0 {
+            empty.push(host);
         }
     }
-
-    async fn leave(&mut self, cx: &Cx) -> Result<()> {
-        leave_all(cx, self.storage, self.cluster).await
-    }
-
-    async fn join(&mut self, cx: &Cx) -> Result<()> {
-        join_all(cx, self.storage, self.cluster).await
-    }
-
-    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
-        self.check(tx).await?;
-        store::detach(tx, self.storage, self.cluster).await
-    }
+    drop(tx);
+    try_join_all(empty.iter().map(|host| host_hook::leave(cx, host, &storage))).await.map(|_| ())
 }
 
-impl Flow for Detach {
-    const NAME: &'static str = "primary_storage.detach";
-
-    fn resource(&self) -> Id<Any> {
-        self.storage.cast()
-    }
-
-    fn title(&self) -> String {
-        format!("detach primary storage {} from cluster {}", self.storage, self.cluster)
-    }
-
-    fn steps() -> Steps<Self> {
-        Steps::new()
-            .record("check", Self::check)
-            .act_undo("leave", Self::leave, Self::join)
-            .limit(HOST_LIMIT)
-            .record("forget", Self::forget)
-    }
-
-    async fn answer(&self, tx: &mut Tx) -> Result<Value> {
-        show::<PrimaryStorageInventory>(tx, self.storage).await
+/// What detaching deletes: the VMs that use it there are stopped before.
+pub(super) async fn attachment(
+    tx: &mut Tx,
+    storage: Id<PrimaryStorage>,
+    cluster: Id<Cluster>,
+) -> Result<Root> {
+    let (storage, cluster): (PrimaryStorageInventory, ClusterInventory) =
+        (find(tx, storage).await?, find(tx, cluster).await?);
+    let name = format!("{} of {}", storage.name, cluster.name);
+    match store::attachment_of(tx, storage.uuid, cluster.uuid).await? {
+        Some(there) => Ok(Root::new(ATTACHMENT, there.uuid.cast(), &name).showing(storage.uuid.cast())),
+        None => Err(codes::INVALID_ARGUMENT.because(format!(
+            "primary storage \"{}\" is not attached to cluster \"{}\"",
+            storage.name, cluster.name
+        ))),
     }
 }

@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use engine::db::Tx;
 use engine::flow::Cx;
-use engine::inventory::{attach, page_uuids};
+use engine::inventory::{attach, find, page_uuids};
 use engine::module::Module;
 use engine::setting::{AnySetting, Setting, plain};
 use engine::{Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value};
 
-use crate::host::HostInventory;
+use crate::host::{Host, HostInventory};
 use crate::zone::Zone;
 
 pub use cache::cached;
@@ -41,6 +41,20 @@ pub async fn delete_file(cx: &Cx, host: &HostInventory, path: &str) -> Result<()
         codes::STATE.because(details)
     })?;
     storage.driver()?.delete_volume(cx, host, storage, path).await
+}
+
+/// Refuses to use a storage on a host of whose cluster it was taken.
+pub async fn refuse_detached(tx: &mut Tx, storage: Id<PrimaryStorage>, host: Id<Host>) -> Result<()> {
+    if store::is_attached(tx, storage, host).await? {
+        return Ok(());
+    }
+    let storage: PrimaryStorageInventory = find(tx, storage).await?;
+    let host: HostInventory = find(tx, host).await?;
+    let details = format!(
+        "primary storage \"{}\" is not attached to the cluster of host \"{}\": attach it again first",
+        storage.name, host.name
+    );
+    Err(codes::STATE.because(details))
 }
 
 /// Marks ids of primary storages.
@@ -100,8 +114,8 @@ pub fn module() -> Module {
         .api::<api::DetachPrimaryStorageFromCluster>()
         .api::<api::DeletePrimaryStorage>()
         .flow::<attach::Attach>()
-        .flow::<attach::Detach>()
         .flow::<cache::Cache>()
         .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
+        .cascade(&cascade::AttachmentKind, &[])
         .settings(SETTINGS)
 }

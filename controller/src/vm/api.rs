@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::cascade::Delete;
+use engine::cascade::{Delete, DeleteMode, Root};
 use engine::db::Tx;
 use engine::inventory::{find, show};
 use engine::{Any, Id, Result, api, codes};
@@ -21,7 +21,7 @@ use crate::l3::{L3Network, L3NetworkInventory};
 use crate::offering::{InstanceOffering, InstanceOfferingInventory};
 use crate::primary_storage::driver::Wanted;
 use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
-use crate::validate::{self, Architecture, DeleteMode, Platform};
+use crate::validate::{self, Architecture, Platform};
 use crate::zone::{Zone, ZoneInventory};
 
 /// `strategy` of a creation.
@@ -391,11 +391,22 @@ impl Api for DestroyVmInstance {
     const ROUTE: Route = DestroyVmInstance::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
-        let vm = vm(&job, self.uuid).await?;
-        match job.engine().setting(&DELETION_POLICY) {
-            DeletionPolicy::Delay => job.flow(Destroy { uuid: vm.uuid, name: vm.name }).await,
-            DeletionPolicy::Direct => job.flow(Delete::new("VmInstance", vm.uuid.cast(), &vm.name)).await,
+        if job.engine().setting(&DELETION_POLICY) == DeletionPolicy::Direct {
+            return job.delete(&self).await;
         }
+        let vm = vm(&job, self.uuid).await?;
+        job.flow(Destroy { uuid: vm.uuid, name: vm.name }).await
+    }
+
+    /// While it can be recovered nothing else is touched.
+    async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
+        let vm: VmInstanceInventory = find(tx, self.uuid).await?;
+        let root = Root::new("VmInstance", vm.uuid.cast(), &vm.name);
+        let root = match tx.engine().setting(&DELETION_POLICY) {
+            DeletionPolicy::Delay => root.alone(),
+            DeletionPolicy::Direct => root,
+        };
+        Ok(Some(Delete::new(root).mode(self.delete_mode)))
     }
 }
 
@@ -434,7 +445,12 @@ impl Api for ExpungeVmInstance {
             let details = format!("vm \"{}\" is {}: destroy it before it is expunged", vm.name, vm.state);
             return Err(codes::STATE.because(details));
         }
-        job.flow(Delete::new("VmInstance", vm.uuid.cast(), &vm.name)).await
+        job.delete(&self).await
+    }
+
+    async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
+        let vm: VmInstanceInventory = find(tx, self.uuid).await?;
+        Ok(Some(Delete::new(Root::new("VmInstance", vm.uuid.cast(), &vm.name))))
     }
 }
 

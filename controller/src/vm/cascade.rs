@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::find;
@@ -10,12 +10,25 @@ use super::{VmInstanceInventory, life, remove, store};
 use crate::host::driver::StopMode;
 
 /// A host that goes stops its VMs, but takes those with it whose disks lie on it alone; a storage that goes
-/// takes its VMs with it; a network or an address range stops the VMs that use it.
+/// takes its VMs with it; a network, an address range, a network or storage that is taken from a cluster
+/// stop the VMs that use it.
 pub(super) const EDGES: &[Edge] = &[
     Edge { parent: "Host", child: "VmInstance", action: Action::Stop, find: store::ON_HOST },
     Edge { parent: "Host", child: "VmInstance", action: Action::Delete, find: store::DISK_ON_HOST },
     Edge { parent: "PrimaryStorage", child: "VmInstance", action: Action::Delete, find: store::ON_STORAGE },
     Edge { parent: "VmNic", child: "VmInstance", action: Action::Stop, find: store::OF_NIC },
+    Edge {
+        parent: "L2NetworkClusterRef",
+        child: "VmInstance",
+        action: Action::Stop,
+        find: store::ON_ATTACHED_L2,
+    },
+    Edge {
+        parent: "PrimaryStorageClusterRef",
+        child: "VmInstance",
+        action: Action::Stop,
+        find: store::ON_ATTACHED_STORAGE,
+    },
 ];
 
 pub(super) struct VmInstanceKind;
@@ -26,10 +39,25 @@ impl Kind for VmInstanceKind {
         "VmInstance"
     }
 
-    async fn begin(&self, tx: &mut Tx, action: Action, id: Id<Any>) -> Result<()> {
+    async fn blockers(&self, tx: &mut Tx, how: How, ids: &[Id<Any>]) -> Result<Vec<(Id<Any>, String)>> {
+        if how.enforces() {
+            return Ok(Vec::new());
+        }
+        let found = store::out_of_reach(tx, ids, how.deletes()).await?;
+        let told = |(id, host, status)| (id, format!("its host \"{host}\" is {status}: reconnect it first"));
+        Ok(found.into_iter().map(told).collect())
+    }
+
+    async fn sizes(&self, tx: &mut Tx, ids: &[Id<Any>]) -> Result<Vec<(Id<Any>, i64)>> {
+        store::sizes(tx, ids).await
+    }
+
+    async fn begin(&self, tx: &mut Tx, how: How, id: Id<Any>) -> Result<()> {
         let vm: VmInstanceInventory = find(tx, id).await?;
-        store::on_usable_host(tx, &vm).await?;
-        let (meanwhile, from): (_, &[&str]) = match action {
+        if !how.enforces() {
+            store::on_usable_host(tx, &vm).await?;
+        }
+        let (meanwhile, from): (_, &[&str]) = match how.action {
             Action::Stop if vm.host_uuid.is_none() => return Ok(()),
             Action::Stop => ("Stopping", &["Running", "Paused", "Unknown", "Crashed", "NoState"]),
             Action::Delete if vm.state == "Destroyed" => ("Expunging", &["Destroyed"]),
@@ -38,12 +66,16 @@ impl Kind for VmInstanceKind {
         store::change_state(tx, &vm, from, meanwhile).await
     }
 
-    async fn revert(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn revert(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::back(tx, id.cast()).await
     }
 
-    async fn act(&self, cx: &Cx, action: Action, id: Id<Any>) -> Result<()> {
-        if action == Action::Delete {
+    async fn act(&self, cx: &Cx, how: How, id: Id<Any>) -> Result<()> {
+        if how.enforces() && out_of_reach(cx, how, id).await? {
+            tracing::warn!(vm = %id, "its host does not answer: what it has there is found when it comes back");
+            return Ok(());
+        }
+        if how.deletes() {
             remove::take_off(cx, id.cast()).await?;
             return remove::delete_disk(cx, id.cast()).await;
         }
@@ -54,9 +86,9 @@ impl Kind for VmInstanceKind {
         }
     }
 
-    async fn record(&self, tx: &mut Tx, action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, how: How, id: Id<Any>) -> Result<()> {
         let vm: VmInstanceInventory = find(tx, id).await?;
-        match action {
+        match how.action {
             Action::Stop if vm.host_uuid.is_none() => Ok(()),
             Action::Stop => store::stopped(tx, vm.uuid).await,
             Action::Delete => {
@@ -65,4 +97,9 @@ impl Kind for VmInstanceKind {
             }
         }
     }
+}
+
+async fn out_of_reach(cx: &Cx, how: How, vm: Id<Any>) -> Result<bool> {
+    let found = store::out_of_reach(&mut cx.read().await?, &[vm], how.deletes()).await?;
+    Ok(!found.is_empty())
 }

@@ -231,6 +231,9 @@ pub(super) async fn claim_again(
         );
         return Err(codes::INVALID_ARGUMENT.because(details));
     }
+    if let (Some(storage), Some(home)) = (root.primary_storage_uuid, root.host_uuid) {
+        primary_storage::refuse_detached(tx, storage, home).await?;
+    }
     let demand = Demand {
         hypervisor: vm.hypervisor_type.clone(),
         cpu: vm.cpu_num,

@@ -1,6 +1,6 @@
 //! Destroying a VM, recovering it, and expunging what is left of it.
 
-use engine::cascade::Delete;
+use engine::cascade::{Delete, Root};
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -97,7 +97,7 @@ pub(super) async fn expunge_overdue(engine: Engine) -> Result<()> {
     let period = i64::try_from(engine.setting(&EXPUNGE_PERIOD).as_micros()).unwrap_or(i64::MAX);
     let limit = Stamp(Stamp::now().0.saturating_sub(period));
     for (uuid, name) in store::destroyed_before(&mut engine.db().read().await?, limit).await? {
-        if let Err(error) = engine.run(Delete::new("VmInstance", uuid.cast(), &name)).await {
+        if let Err(error) = engine.run(Delete::new(Root::new("VmInstance", uuid.cast(), &name))).await {
             tracing::warn!(vm = name, %error, "could not be expunged");
         }
     }

@@ -12,13 +12,28 @@ use crate::l3::L3Network;
 use crate::nic::{self, VmNicInventory};
 use crate::volume::{self, Volume, VolumeInventory};
 
-pub(super) const ON_HOST: &str = "SELECT uuid, name FROM vm_instance WHERE host_uuid = $1";
-pub(super) const DISK_ON_HOST: &str = "SELECT DISTINCT m.uuid, m.name FROM vm_instance m \
-     JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.host_uuid = $1";
-pub(super) const ON_STORAGE: &str = "SELECT DISTINCT m.uuid, m.name FROM vm_instance m \
-     JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.primary_storage_uuid = $1";
-pub(super) const OF_NIC: &str = "SELECT m.uuid, m.name FROM vm_instance m \
-     JOIN vm_nic n ON n.vm_instance_uuid = m.uuid WHERE n.uuid = $1";
+pub(super) const ON_HOST: &str = "SELECT uuid, name, host_uuid FROM vm_instance WHERE host_uuid IN ($*)";
+pub(super) const DISK_ON_HOST: &str = "SELECT DISTINCT m.uuid, m.name, v.host_uuid FROM vm_instance m \
+     JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.host_uuid IN ($*)";
+pub(super) const ON_STORAGE: &str = "SELECT DISTINCT m.uuid, m.name, v.primary_storage_uuid FROM vm_instance m \
+     JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.primary_storage_uuid IN ($*)";
+pub(super) const OF_NIC: &str = "SELECT m.uuid, m.name, n.uuid FROM vm_instance m \
+     JOIN vm_nic n ON n.vm_instance_uuid = m.uuid WHERE n.uuid IN ($*)";
+pub(super) const ON_ATTACHED_L2: &str = "SELECT DISTINCT m.uuid, m.name, a.uuid FROM l2_network_cluster a \
+     JOIN l3_network l ON l.l2_network_uuid = a.l2_network_uuid JOIN vm_nic n ON n.l3_network_uuid = l.uuid \
+     JOIN vm_instance m ON m.uuid = n.vm_instance_uuid \
+     JOIN host h ON h.uuid = m.host_uuid AND h.cluster_uuid = a.cluster_uuid WHERE a.uuid IN ($*)";
+pub(super) const ON_ATTACHED_STORAGE: &str = "SELECT DISTINCT m.uuid, m.name, a.uuid \
+     FROM primary_storage_cluster a JOIN volume v ON v.primary_storage_uuid = a.primary_storage_uuid \
+     JOIN vm_instance m ON m.uuid = v.vm_instance_uuid \
+     JOIN host h ON h.uuid = m.host_uuid AND h.cluster_uuid = a.cluster_uuid WHERE a.uuid IN ($*)";
+const OUT_OF_REACH: &str = "SELECT m.uuid, h.name, h.status FROM vm_instance m \
+     JOIN host h ON h.uuid = m.host_uuid WHERE h.status <> 'Connected' AND m.uuid IN ($*)";
+const DISK_OUT_OF_REACH: &str = "SELECT m.uuid, h.name, h.status FROM vm_instance m \
+     JOIN volume v ON v.vm_instance_uuid = m.uuid JOIN host h ON h.uuid = v.host_uuid \
+     WHERE m.host_uuid IS NULL AND h.status <> 'Connected' AND m.uuid IN ($*)";
+const SIZES: &str = "SELECT vm_instance_uuid, CAST(sum(size) AS BIGINT) FROM volume \
+     WHERE vm_instance_uuid IN ($*) GROUP BY vm_instance_uuid";
 const NEXT_NUMBER: &str = "UPDATE sequence SET value = value + 1 WHERE name = 'vm' RETURNING value";
 const INSERT: &str = "INSERT INTO vm_instance (uuid, internal_id, name, description, image_uuid, \
      instance_offering_uuid, default_l3_network_uuid, platform, architecture, guest_os_type, type, \
@@ -183,6 +198,25 @@ pub(super) async fn on_usable_host(tx: &mut Tx, vm: &VmInstanceInventory) -> Res
         Some(host) => host::usable(tx, host).await.map(|_| ()),
         None => Ok(()),
     }
+}
+
+/// Which of `vms` are on a host that does not answer, or have their disk there; and which host, how it is.
+pub(super) async fn out_of_reach(
+    tx: &mut Tx,
+    vms: &[Id<Any>],
+    disks_too: bool,
+) -> Result<Vec<(Id<Any>, String, String)>> {
+    let vms = || vms.iter().map(|id| (*id).into()).collect();
+    let mut found = tx.all_of(OUT_OF_REACH, vms()).await?;
+    if disks_too {
+        found.extend(tx.all_of(DISK_OUT_OF_REACH, vms()).await?);
+    }
+    Ok(found)
+}
+
+/// The bytes of the volumes of each of `vms`.
+pub(super) async fn sizes(tx: &mut Tx, vms: &[Id<Any>]) -> Result<Vec<(Id<Any>, i64)>> {
+    tx.all_of(SIZES, vms.iter().map(|id| (*id).into()).collect()).await
 }
 
 /// Those in scope that have the room, the one with the fewest VMs first.

@@ -1,11 +1,10 @@
 use engine::api::{Api, Job, Route, Settled};
-use engine::cascade::Delete;
-use engine::inventory::{find, show};
-use engine::{Id, Result, api};
+use engine::inventory::show;
+use engine::{Id, Result, api, deletion};
 
 use super::{Zone, ZoneInventory, store};
 
-use crate::validate::{self, DeleteMode, StateEvent};
+use crate::validate::{self, StateEvent};
 
 api! {
     CreateZone: POST "/zones" "params" {
@@ -79,18 +78,4 @@ impl Api for ChangeZoneState {
     }
 }
 
-api! {
-    DeleteZone: DELETE "/zones/{uuid}" {
-        uuid: Id<Zone>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteZone {
-    const ROUTE: Route = DeleteZone::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let zone: ZoneInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("Zone", self.uuid.cast(), &zone.name)).await
-    }
-}
+deletion! { DeleteZone: "/zones/{uuid}" of Zone: ZoneInventory }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Kind};
+use engine::cascade::{How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
 
@@ -13,7 +13,7 @@ impl Kind for ZoneKind {
         "Zone"
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::delete(tx, id.cast()).await
     }
 }

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use super::Api;
 use crate::args;
 use crate::db::Tx;
 use crate::engine::Engine;
@@ -53,6 +54,8 @@ pub struct Job {
     account: Id<Any>,
     /// Somebody wants to be told of its end.
     hooked: bool,
+    /// The hash of the preview that the caller agreed to.
+    agreed: Option<String>,
 }
 
 /// Proof that a job was settled or will be by its flow.
@@ -144,6 +147,14 @@ impl Job {
         ended.map(|_| Settled(()))
     }
 
+    /// Does it by the cascade that the call names, as its preview said.
+    pub async fn delete<A: Api>(self, call: &A) -> Result<Settled> {
+        let named = call.cascade(&mut self.engine.db().read().await?).await?;
+        let delete = named.ok_or_else(|| codes::INTERNAL.because("a deletion names nothing to delete"))?;
+        let agreed = self.agreement();
+        self.flow(delete.agreed(agreed)).await
+    }
+
     /// One that does the call `api` for `account`, as this era's work.
     pub(super) fn new(
         engine: &Engine,
@@ -151,12 +162,22 @@ impl Job {
         id: Id<Any>,
         (api, account): (&'static str, Id<Any>),
     ) -> Job {
-        Job { engine: engine.clone(), era: Arc::clone(era), id, api, account, hooked: false }
+        Job { engine: engine.clone(), era: Arc::clone(era), id, api, account, hooked: false, agreed: None }
     }
 
     /// Somebody wants to be told of its end.
     pub(super) fn hooked(self, hooked: bool) -> Job {
         Job { hooked, ..self }
+    }
+
+    /// To be done as this preview said.
+    pub(super) fn agreed(self, agreed: Option<String>) -> Job {
+        Job { agreed, ..self }
+    }
+
+    /// The hash of the preview that the caller agreed to, for the flow that deletes.
+    pub fn agreement(&self) -> Option<String> {
+        self.agreed.clone()
     }
 
     /// Does it with `params`, in the background, and sees to it that it ends.

@@ -20,6 +20,7 @@ pub use job::{Job, Settled};
 pub use measure::metrics;
 pub use portal::portal;
 
+use crate::cascade::Delete;
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -34,6 +35,11 @@ pub trait Api: DeserializeOwned + Send + 'static {
     /// Does it, and settles the job: by one unit ([`Job::write`]) or by a flow ([`Job::flow`]). It may run
     /// again after a crash until the job is settled.
     fn run(self, job: Job) -> impl Future<Output = Result<Settled>> + Send;
+
+    /// What it would delete, for its preview: deletions and detachments tell.
+    fn cascade(&self, _tx: &mut Tx) -> impl Future<Output = Result<Option<Delete>>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 /// A call that is answered at once.
@@ -105,8 +111,41 @@ macro_rules! api {
     (@body $body:literal) => { Some($body) };
 }
 
+/// `deletion! { DeleteZone: "/zones/{uuid}" of Zone: ZoneInventory }`: the call that deletes a resource
+/// and what depends on it.
+#[macro_export]
+macro_rules! deletion {
+    ($name:ident: $path:literal of $kind:ident: $inventory:ty) => {
+        $crate::api! {
+            $name: DELETE $path {
+                uuid: $crate::Id<$kind>,
+                delete_mode: Option<$crate::cascade::DeleteMode>,
+            }
+        }
+
+        impl $crate::api::Api for $name {
+            const ROUTE: $crate::api::Route = $name::ROUTE;
+
+            async fn run(self, job: $crate::api::Job) -> $crate::Result<$crate::api::Settled> {
+                job.delete(&self).await
+            }
+
+            async fn cascade(
+                &self,
+                tx: &mut $crate::db::Tx,
+            ) -> $crate::Result<Option<$crate::cascade::Delete>> {
+                let found: $inventory = $crate::inventory::find(tx, self.uuid).await?;
+                let root = $crate::cascade::Root::new(stringify!($kind), self.uuid.cast(), &found.name);
+                Ok(Some($crate::cascade::Delete::new(root).mode(self.delete_mode)))
+            }
+        }
+    };
+}
+
 type RunJob = Box<dyn Fn(Value, Job) -> Result<BoxFuture<'static, Result<Settled>>> + Send + Sync>;
 type RunAsk = Box<dyn Fn(Value, Asked) -> Result<BoxFuture<'static, Result<Value>>> + Send + Sync>;
+type RunPreview =
+    Box<dyn for<'t> Fn(Value, &'t mut Tx) -> BoxFuture<'t, Result<Option<Delete>>> + Send + Sync>;
 type RunQuery = Box<dyn for<'t> Fn(Query, &'t mut Tx) -> BoxFuture<'t, Result<Value>> + Send + Sync>;
 
 /// A call as the portal keeps it.
@@ -120,6 +159,7 @@ pub(crate) enum EntryKind {
     Job {
         check: fn(Value) -> Result<()>,
         run: RunJob,
+        cascade: RunPreview,
     },
     Ask {
         open: bool,
@@ -132,12 +172,30 @@ pub(crate) enum EntryKind {
 
 impl Entry {
     pub fn job<A: Api>() -> Self {
-        let run: RunJob = Box::new(|params, job| {
+        let run: RunJob = Box::new(|mut params, job| {
+            let agreed = request::agreed(&mut params)?;
             let call: A = request::read(A::ROUTE.name, params)?;
-            Ok(Box::pin(call.run(job)))
+            Ok(Box::pin(call.run(job.agreed(agreed))))
         });
-        let check = |params| request::read::<A>(A::ROUTE.name, params).map(|_| ());
-        Entry { route: A::ROUTE, kind: EntryKind::Job { check, run } }
+        let check = |mut params| {
+            request::agreed(&mut params)?;
+            request::read::<A>(A::ROUTE.name, params).map(|_| ())
+        };
+        let cascade: RunPreview = Box::new(|mut params, tx| {
+            Box::pin(async move {
+                request::agreed(&mut params)?;
+                request::read::<A>(A::ROUTE.name, params)?.cascade(tx).await
+            })
+        });
+        Entry { route: A::ROUTE, kind: EntryKind::Job { check, run, cascade } }
+    }
+
+    /// The cascade that the call with `params` would run.
+    pub(crate) async fn cascade(&self, params: Value, tx: &mut Tx) -> Result<Option<Delete>> {
+        match &self.kind {
+            EntryKind::Job { cascade, .. } => cascade(params, tx).await,
+            _ => Ok(None),
+        }
     }
 
     pub fn ask<A: Ask>() -> Self {

@@ -81,7 +81,7 @@ async fn handle(
     body: Bytes,
 ) -> Result<Response, Refused> {
     let malformed = |error| Refused(StatusCode::BAD_REQUEST, error);
-    let url = pairs(&uri);
+    let mut url = pairs(&uri);
     let body = request::body(&body).map_err(malformed)?;
     let entry = place.choose(&body).map_err(malformed)?;
     let session = place.session(&headers, &entry).await?;
@@ -89,6 +89,7 @@ async fn handle(
         let query = Query::parse(&url).map_err(malformed)?;
         return Ok(Json(place.find(&entry, query).await?).into_response());
     }
+    let preview = wants_preview(&mut url).map_err(malformed)?;
     let params = request::params(&path, &url, entry.route.body, body).map_err(malformed)?;
     match (&entry.kind, session) {
         (EntryKind::Ask { run, .. }, session) => {
@@ -97,6 +98,10 @@ async fn handle(
         }
         (EntryKind::Job { check, .. }, Some(session)) => {
             check(params.clone()).map_err(malformed)?;
+            if preview {
+                return Ok(Json(place.preview(&entry, params).await?).into_response());
+            }
+            place.refuse_moved(&entry, &params).await?;
             accept(&place.engine, entry.route.name, session, params, &headers).await
         }
         _ => Err(codes::INTERNAL.because("a call without a session reached a job").into()),
@@ -145,6 +150,41 @@ impl Place {
         read.await
     }
 
+    /// What the call would delete, and what it would do to others.
+    async fn preview(&self, entry: &Arc<Entry>, params: Value) -> Result<Value> {
+        let (entry, engine) = (Arc::clone(entry), self.engine.clone());
+        let read = self.engine.db().read_much(move |tx| {
+            Box::pin(async move {
+                match entry.cascade(params, tx).await? {
+                    Some(delete) => {
+                        let (root, mode) = delete.root();
+                        engine.graph().preview(tx, root, mode).await
+                    }
+                    None => Ok(json!({ "preview": { "counts": [], "blockers": [] } })),
+                }
+            })
+        });
+        read.await
+    }
+
+    /// Refuses a call that was agreed to when its preview was another.
+    async fn refuse_moved(&self, entry: &Arc<Entry>, params: &Value) -> Result<(), Refused> {
+        let Some(agreed) = params["planHash"].as_str().map(str::to_owned) else { return Ok(()) };
+        let (entry, engine, params) = (Arc::clone(entry), self.engine.clone(), params.clone());
+        let read = self.engine.db().read_much(move |tx| {
+            Box::pin(async move {
+                let Some(delete) = entry.cascade(params, tx).await? else { return Ok(None) };
+                let (root, mode) = delete.root();
+                let plan = engine.graph().plan(tx, root, mode).await?;
+                Ok((plan.hash() != agreed).then(|| delete.moved()))
+            })
+        });
+        match read.await? {
+            Some(moved) => Err(Refused(StatusCode::CONFLICT, moved)),
+            None => Ok(()),
+        }
+    }
+
     async fn session(&self, headers: &HeaderMap, entry: &Entry) -> Result<Option<Session>, Refused> {
         let open = matches!(entry.kind, EntryKind::Ask { open: true, .. });
         let named = headers.get("authorization").and_then(|value| value.to_str().ok());
@@ -159,6 +199,15 @@ impl Place {
             Err(error) => Err(Refused(StatusCode::UNAUTHORIZED, error)),
         }
     }
+}
+
+/// Takes `preview=true` out of the URL's parameters.
+fn wants_preview(url: &mut Vec<(String, String)>) -> Result<bool> {
+    let Some(at) = url.iter().position(|(name, _)| name == "preview") else { return Ok(false) };
+    let (_, value) = url.remove(at);
+    value.parse().map_err(|_| {
+        codes::INVALID_ARGUMENT.because(format!("\"preview\" must be true or false, not \"{value}\""))
+    })
 }
 
 /// Makes the job durable, then acknowledges it, then starts it.

@@ -18,6 +18,15 @@ pub(super) fn read<A: DeserializeOwned>(api: &str, params: Value) -> Result<A> {
     })
 }
 
+/// Takes out of the parameters the hash of the plan that was agreed to.
+pub(super) fn agreed(params: &mut Value) -> Result<Option<String>> {
+    match params.as_object_mut().and_then(|params| params.remove("planHash")) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(hash)) => Ok(Some(hash)),
+        Some(_) => Err(codes::INVALID_ARGUMENT.because("\"planHash\" must be the text that a preview told")),
+    }
+}
+
 /// The body as JSON; an empty one is an empty object.
 pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>> {
     if bytes.iter().all(u8::is_ascii_whitespace) {

@@ -118,6 +118,8 @@ const OWN: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1
      WHERE ownership.flow IS NULL RETURNING generation";
 const OWNER: &str = "SELECT f.uuid AS flow, f.title, f.state, f.error FROM ownership o \
      JOIN flow f ON f.uuid = o.flow WHERE o.resource = $1";
+const PARKED_ON: &str = "SELECT o.resource, f.title FROM ownership o JOIN flow f ON f.uuid = o.flow \
+     WHERE f.state = 'parked' AND o.resource IN ($*)";
 const DISOWN: &str = "UPDATE ownership SET flow = NULL WHERE flow = $1";
 const HOLD: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1, 1, $2) \
      ON CONFLICT (resource) DO UPDATE SET generation = ownership.generation + 1, flow = excluded.flow \
@@ -191,6 +193,11 @@ pub(crate) async fn claim_of(tx: &mut Tx, id: Id<FlowView>, owner: Id<Node>) -> 
 /// Whether it has not ended.
 pub(crate) async fn lives(tx: &mut Tx, id: Id<FlowView>) -> Result<bool> {
     Ok(tx.number(LIVES, args![id]).await? > 0)
+}
+
+/// Which of `resources` parked flows own.
+pub(crate) async fn parked_on(tx: &mut Tx, resources: &[Id<Any>]) -> Result<Vec<(Id<Any>, String)>> {
+    tx.all_of(PARKED_ON, resources.iter().map(|id| (*id).into()).collect()).await
 }
 
 pub(crate) async fn count(tx: &mut Tx, state: &str) -> Result<i64> {

@@ -1,15 +1,14 @@
 use engine::api::{Api, Job, Route, Settled};
-use engine::cascade::Delete;
 use engine::db::Tx;
 use engine::inventory::{find, present, show};
-use engine::{Id, Result, api, codes};
+use engine::{Id, Result, api, codes, deletion};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::store::{self, NewRange};
 use super::{IpRange, IpRangeInventory, Limits};
 use crate::l3::{self, L3Network, L3NetworkInventory};
-use crate::validate::{self, DeleteMode};
+use crate::validate;
 
 /// What the addresses of a range are given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -144,18 +143,4 @@ impl Api for UpdateIpRange {
     }
 }
 
-api! {
-    DeleteIpRange: DELETE "/l3-networks/ip-ranges/{uuid}" {
-        uuid: Id<IpRange>,
-        delete_mode: Option<DeleteMode>,
-    }
-}
-
-impl Api for DeleteIpRange {
-    const ROUTE: Route = DeleteIpRange::ROUTE;
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        let range: IpRangeInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Delete::new("IpRange", self.uuid.cast(), &range.name)).await
-    }
-}
+deletion! { DeleteIpRange: "/l3-networks/ip-ranges/{uuid}" of IpRange: IpRangeInventory }

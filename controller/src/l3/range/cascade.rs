@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use engine::cascade::{Action, Edge, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::find;
@@ -20,16 +20,16 @@ impl Kind for IpRangeKind {
         "IpRange"
     }
 
-    async fn begin(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn begin(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::mark_deleting(tx, id.cast(), true).await
     }
 
-    async fn revert(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn revert(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::mark_deleting(tx, id.cast(), false).await
     }
 
     /// The network's servers on the hosts move to an address of another range, or go with the last one.
-    async fn act(&self, cx: &Cx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
         let mut tx = cx.read().await?;
         let range: IpRangeInventory = find(&mut tx, id).await?;
         let l3: L3NetworkInventory = find(&mut tx, range.l3_network_uuid).await?;
@@ -39,7 +39,7 @@ impl Kind for IpRangeKind {
         try_join_all(connected.map(|host| service::rebuild(cx, host, &l3))).await.map(|_| ())
     }
 
-    async fn record(&self, tx: &mut Tx, _action: Action, id: Id<Any>) -> Result<()> {
+    async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         store::delete(tx, id.cast()).await
     }
 }

@@ -7,7 +7,8 @@ use super::{IpRange, IpRangeInventory, Limits};
 use crate::l2::L2Network;
 use crate::l3::L3Network;
 
-pub(super) const IN_L3: &str = "SELECT uuid, name FROM ip_range WHERE l3_network_uuid = $1";
+pub(super) const IN_L3: &str =
+    "SELECT uuid, name, l3_network_uuid FROM ip_range WHERE l3_network_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO ip_range (uuid, l3_network_uuid, name, description, start_ip, end_ip, \
      start_long, end_long, netmask, gateway, network_cidr, ip_version, prefix_len, ip_range_type, \
      create_date, last_op_date) \

@@ -9,7 +9,7 @@ use super::{Assigned, NETWORK_SERVICES, store};
 use crate::l3::L3Network;
 use crate::l3::api::network;
 use crate::l3::change::{Change, What};
-use crate::validate::DeleteMode;
+use engine::cascade::DeleteMode;
 
 /// Provider (its uuid or type) to types of services.
 type Services = BTreeMap<String, Vec<String>>;
