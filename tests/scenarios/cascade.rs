@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hyper::Method;
 use serde_json::{Value, json};
 use wire::Call;
-use wire::calls::{host, vm};
+use wire::calls::{network, vm};
 
 use crate::site::Site;
 
@@ -22,7 +22,7 @@ impl Site {
 
     /// From now on its agent does not take commands, and the controller knows.
     async fn lose_host(&self) {
-        self.world().refuse(host::Connect::PATH, "no");
+        self.world().refuse(network::CreateBridge::PATH, "no");
         let path = format!("/hosts/{}/actions", self.hosts[0]);
         self.refused(Method::PUT, &path, json!({ "reconnectHost": {} })).await;
         assert_eq!(self.list("/hosts").await[0]["status"], "Disconnected");
@@ -112,7 +112,7 @@ async fn what_cannot_be_settled_is_told_before_anything_happens() {
     assert!(reason.contains("host \"hv1\" is Disconnected"), "{reason}");
 
     let refused = site.refused(Method::DELETE, &zone, Value::Null).await;
-    assert!(refused.details.contains("vm") && refused.details.contains("hv1"), "{}", refused.details);
+    assert!(refused.details.contains("VmInstance \"web\": its host \"hv1\""), "{}", refused.details);
     for list in ["/zones", "/clusters", "/hosts", "/vm-instances", "/l3-networks"] {
         assert_eq!(site.list(list).await.len(), 1, "{list}: nothing was touched");
     }
