@@ -29,6 +29,8 @@ pub struct Config {
     pub admin_password: Option<String>,
     pub ports: Ports,
     pub console: Console,
+    /// The message broker that is told of events.
+    pub broker: crate::event::broker::Config,
     /// Not in the file: tests lose messages and cannot wait as long as networks may.
     #[serde(skip)]
     pub patience: Patience,
@@ -132,6 +134,7 @@ impl Default for Config {
             admin_password: None,
             ports: Ports::default(),
             console: Console::default(),
+            broker: crate::event::broker::Config::default(),
             patience: Patience::default(),
         }
     }

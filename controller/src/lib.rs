@@ -15,6 +15,7 @@ pub mod account;
 pub mod backup_storage;
 pub mod cluster;
 pub mod console;
+pub mod event;
 pub mod host;
 pub mod image;
 pub mod l2;
@@ -101,7 +102,7 @@ impl Controller {
         };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console).with(office.ways.clone());
-        let parts = parts.with(heartbeats);
+        let parts = parts.with(heartbeats).with(event::broker::Broker::new(config.broker.clone()));
         let engine = Engine::start(setup, parts).await?;
         account::ensure_admin(&engine, admin_password, &state_dir).await?;
         let mut serving = Vec::new();

@@ -24,6 +24,7 @@ pub fn all() -> Vec<Module> {
         crate::vm::module(),
         crate::console::module(),
         crate::sweep::module(),
+        crate::event::module(),
     ]
 }
 

@@ -55,6 +55,7 @@ struct Inner {
     flows: HashMap<&'static str, FlowType>,
     graph: Graph,
     settings: Vec<AnySetting>,
+    event_names: Vec<&'static str>,
     values: Values,
     waiters: Waiters,
     watched_jobs: job::Watched,
@@ -135,6 +136,7 @@ impl Engine {
             flows: wired.flows.into_iter().map(|flow| (flow.name, flow)).collect(),
             graph: Graph::new(wired.kinds, wired.edges),
             settings: wired.settings,
+            event_names: wired.event_names,
             values,
             waiters: Waiters::default(),
             watched_jobs: job::Watched::default(),
@@ -257,8 +259,19 @@ impl Engine {
         &self.0.entries
     }
 
+    /// The events that there are.
+    pub fn event_names(&self) -> &[&'static str] {
+        &self.0.event_names
+    }
+
     pub fn settings(&self) -> &[AnySetting] {
         &self.0.settings
+    }
+
+    /// Does `work` in the background, as long as this controller may act.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        node::spawn(&self.era()?, work);
+        Ok(())
     }
 
     /// What happens from now on, in this process.
@@ -409,6 +422,7 @@ struct Wired {
     kinds: Vec<&'static dyn crate::cascade::Kind>,
     edges: Vec<crate::cascade::Edge>,
     settings: Vec<AnySetting>,
+    event_names: Vec<&'static str>,
     sweeps: Vec<Sweep>,
 }
 
@@ -419,6 +433,7 @@ impl Wired {
         self.kinds.extend(module.kinds);
         self.edges.extend(module.edges);
         self.settings.extend(module.settings);
+        self.event_names.extend(module.events.iter().map(|(name, _)| *name));
         self.sweeps.extend(module.sweeps);
     }
 

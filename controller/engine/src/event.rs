@@ -11,15 +11,19 @@ use tokio::sync::{Notify, broadcast};
 use crate::args;
 use crate::db::Tx;
 use crate::engine::{Engine, WeakEngine};
-use crate::error::Result;
+use crate::error::{Result, codes};
 use crate::id::{Any, Id, Stamp};
 use crate::notice::Notice;
 
 const INSERT: &str = "INSERT INTO event (name, resource, payload, create_date) VALUES ($1, $2, $3, $4)";
 const LAST: &str = "SELECT coalesce(max(seq), 0) FROM event";
-const SINCE: &str = "SELECT seq, name, resource, payload FROM event WHERE seq > $1 ORDER BY seq LIMIT 500";
+const FIRST: &str = "SELECT coalesce(min(seq), 0) FROM event";
+const SINCE: &str =
+    "SELECT seq, name, resource, payload, create_date FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 const EXPIRE: &str = "DELETE FROM event WHERE create_date < $1";
 
+/// So many are read at once.
+const BATCH: i64 = 500;
 /// Events that come so close are read together.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -31,6 +35,7 @@ pub struct Event {
     pub name: String,
     pub resource: Id<Any>,
     pub payload: Value,
+    pub create_date: Stamp,
 }
 
 #[derive(crate::db::Row)]
@@ -39,6 +44,7 @@ struct Row {
     name: String,
     resource: Id<Any>,
     payload: String,
+    create_date: Stamp,
 }
 
 /// Those who listen in this process; they may miss events when they lag and then read the outbox.
@@ -94,14 +100,37 @@ async fn tell_since(engine: &Engine, last: Option<i64>) -> Result<Option<i64>> {
     let mut tx = engine.db().read().await?;
     let Some(mut last) = last else { return tx.number(LAST, args![]).await.map(Some) };
     loop {
-        let rows: Vec<Row> = tx.all(SINCE, args![last]).await?;
-        if rows.is_empty() {
+        let events = since(&mut tx, last, BATCH).await?;
+        if events.is_empty() {
             return Ok(Some(last));
         }
-        for Row { seq, name, resource, payload } in rows {
-            last = seq;
-            let _ = told.send(Event { seq, name, resource, payload: serde_json::from_str(&payload)? });
+        for event in events {
+            last = event.seq;
+            let _ = told.send(event);
         }
+    }
+}
+
+/// What came behind `seq`, the oldest first, at most `limit`.
+pub async fn since(tx: &mut Tx, seq: i64, limit: i64) -> Result<Vec<Event>> {
+    let rows: Vec<Row> = tx.all(SINCE, args![seq, limit]).await?;
+    rows.into_iter().map(Row::event).collect()
+}
+
+/// The newest event's place; 0 when there is none.
+pub async fn last(tx: &mut Tx) -> Result<i64> {
+    tx.number(LAST, args![]).await
+}
+
+/// The place of the oldest event that is kept; 0 when there is none.
+pub async fn first(tx: &mut Tx) -> Result<i64> {
+    tx.number(FIRST, args![]).await
+}
+
+impl Row {
+    fn event(self) -> Result<Event> {
+        let Row { seq, name, resource, payload, create_date } = self;
+        Ok(Event { seq, name, resource, payload: serde_json::from_str(&payload)?, create_date })
     }
 }
 
@@ -114,6 +143,9 @@ pub(crate) async fn expire(engine: &Engine, kept: Duration) -> Result<()> {
 impl Tx {
     /// Writes the event into the outbox; listeners hear it once the transaction is on disk.
     pub async fn emit(&mut self, name: &'static str, resource: Id<Any>, payload: Value) -> Result<()> {
+        if !self.engine().event_names().contains(&name) {
+            return Err(codes::INTERNAL.because(format!("no module says what the event {name} means")));
+        }
         self.exec(INSERT, args![name, resource, &payload, Stamp::now()]).await?;
         self.notify(Notice::Event);
         Ok(())

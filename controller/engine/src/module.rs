@@ -19,6 +19,7 @@ pub struct Module {
     pub(crate) edges: Vec<Edge>,
     pub(crate) settings: Vec<AnySetting>,
     pub(crate) sweeps: Vec<Sweep>,
+    pub(crate) events: Vec<(&'static str, &'static str)>,
 }
 
 impl Module {
@@ -31,6 +32,7 @@ impl Module {
             edges: Vec::new(),
             settings: Vec::new(),
             sweeps: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -66,6 +68,12 @@ impl Module {
         self
     }
 
+    /// What it tells the world, by name, and what each means.
+    pub fn events(mut self, events: &[(&'static str, &'static str)]) -> Self {
+        self.events.extend_from_slice(events);
+        self
+    }
+
     pub fn sweep(mut self, sweep: Sweep) -> Self {
         self.sweeps.push(sweep);
         self
@@ -92,6 +100,9 @@ impl Module {
         }
         for setting in &self.settings {
             let _ = writeln!(text, "  set    {}.{} = {}", setting.category, setting.name, setting.default);
+        }
+        for (name, meaning) in &self.events {
+            let _ = writeln!(text, "  event  {name}: {meaning}");
         }
         for sweep in &self.sweeps {
             let _ = writeln!(text, "  sweep  {}", sweep.name);

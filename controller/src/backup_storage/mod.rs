@@ -75,6 +75,11 @@ pub(crate) const PING_INTERVAL: Setting<Duration> = Setting {
 
 const SETTINGS: &[AnySetting] = &[PING_INTERVAL.entry(|text| PING_INTERVAL.accepts(text))];
 
+const EVENTS: &[(&str, &str)] = &[
+    ("/backup-storage/status/changed", "it is connected, or no longer: status"),
+    ("/backup-storage/deleted", "it is gone"),
+];
+
 pub fn module() -> Module {
     Module::new("backup storage")
         .query::<BackupStorageInventory>("QueryBackupStorage", "/backup-storage")
@@ -94,6 +99,7 @@ pub fn module() -> Module {
         .cascade(&cascade::BackupStorageKind, &[])
         .settings(SETTINGS)
         .sweep(ping::SWEEP)
+        .events(EVENTS)
 }
 
 /// Pings all of them now.

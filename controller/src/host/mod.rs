@@ -156,6 +156,9 @@ const SETTINGS: &[AnySetting] = &[
     RESERVED_MEMORY.entry(|text| RESERVED_MEMORY.accepts(text)),
 ];
 
+const EVENTS: &[(&str, &str)] =
+    &[("/host/status/changed", "it is connected, or no longer: status"), ("/host/deleted", "it is gone")];
+
 pub fn module() -> Module {
     Module::new("host")
         .query::<HostInventory>("QueryHost", "/hosts")
@@ -171,4 +174,5 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(ping::SWEEP)
         .sweep(ping::SILENCE)
+        .events(EVENTS)
 }

@@ -115,6 +115,12 @@ const SETTINGS: &[AnySetting] = &[
     EXPUNGE_INTERVAL.entry(|text| EXPUNGE_INTERVAL.accepts(text)),
 ];
 
+const EVENTS: &[(&str, &str)] = &[
+    ("/image/added", "it is ready on a backup storage"),
+    ("/image/deleted", "it is gone, or can be recovered: recoverable"),
+    ("/image/recovered", "it is ready again"),
+];
+
 pub fn module() -> Module {
     Module::new("image")
         .query::<ImageInventory>("QueryImage", "/images")
@@ -131,6 +137,7 @@ pub fn module() -> Module {
         .cascade(&cascade::CopyKind, cascade::COPY_EDGES)
         .settings(SETTINGS)
         .sweep(expunge::SWEEP)
+        .events(EVENTS)
 }
 
 #[cfg(test)]

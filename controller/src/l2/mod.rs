@@ -105,6 +105,12 @@ pub async fn usable(tx: &mut Tx, l2: Id<L2Network>) -> Result<L2NetworkInventory
     Ok(network)
 }
 
+const EVENTS: &[(&str, &str)] = &[
+    ("/l2/attached", "a cluster has it: clusterUuid"),
+    ("/l2/detached", "a cluster has it no longer: clusterUuid"),
+    ("/l2/deleted", "it is gone"),
+];
+
 pub fn module() -> Module {
     Module::new("l2 network")
         .query::<L2NetworkInventory>("QueryL2Network", "/l2-networks")
@@ -117,4 +123,5 @@ pub fn module() -> Module {
         .flow::<attach::Attach>()
         .cascade(&cascade::L2NetworkKind, cascade::EDGES)
         .cascade(&cascade::AttachmentKind, &[])
+        .events(EVENTS)
 }

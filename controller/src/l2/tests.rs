@@ -1,5 +1,5 @@
 use axum::http::Method;
-use engine::{args, codes};
+use engine::codes;
 use serde_json::{Value, json};
 use wire::Call;
 use wire::calls::network::{CreateBridge, DeleteBridge};

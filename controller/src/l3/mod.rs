@@ -85,6 +85,8 @@ pub async fn attachment(tx: &mut Tx, l3: Id<L3Network>) -> Result<Attachment> {
     l2::attachment(tx, network.l2_network_uuid).await
 }
 
+const EVENTS: &[(&str, &str)] = &[("/l3/deleted", "it is gone")];
+
 pub fn module() -> Module {
     let module = Module::new("l3 network")
         .query::<L3NetworkInventory>("QueryL3Network", "/l3-networks")
@@ -99,5 +101,5 @@ pub fn module() -> Module {
         .cascade(&cascade::L3NetworkKind, cascade::EDGES);
     #[cfg(test)]
     let module = module.flow::<tests::Serve>();
-    service::add_to(address::add_to(range::add_to(module)))
+    service::add_to(address::add_to(range::add_to(module))).events(EVENTS)
 }

@@ -79,6 +79,8 @@ fn days(text: &str) -> Result<Duration> {
 
 const SETTINGS: &[AnySetting] = &[LIFE.entry(|text| LIFE.accepts(text))];
 
+const EVENTS: &[(&str, &str)] = &[("/machine/revoked", "it is trusted no longer")];
+
 pub fn module() -> Module {
     Module::new("machine")
         .query::<MachineInventory>("QueryMachine", "/machines")
@@ -89,4 +91,5 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(authority::SWEEP)
         .sweep(enrolment::SWEEP)
+        .events(EVENTS)
 }

@@ -39,10 +39,13 @@ impl Inventory for GlobalConfigInventory {
     }
 }
 
+const EVENTS: &[(&str, &str)] = &[("/global-config/updated", "a setting was changed: category, name, value")];
+
 pub fn module() -> Module {
     Module::new("setting")
         .query::<GlobalConfigInventory>("QueryGlobalConfig", "/global-configurations")
         .api::<api::UpdateGlobalConfig>()
+        .events(EVENTS)
 }
 
 #[cfg(test)]

@@ -149,6 +149,13 @@ const EXPUNGE: Sweep = Sweep {
     pass: |engine| Box::pin(remove::expunge_overdue(engine)),
 };
 
+const EVENTS: &[(&str, &str)] = &[
+    ("/vm/created", "it was created: name"),
+    ("/vm/state/changed", "it is in another state: state"),
+    ("/vm/destroyed", "it is off its host and can be recovered: name"),
+    ("/vm/expunged", "it is gone: name"),
+];
+
 pub fn module() -> Module {
     Module::new("vm")
         .query::<VmInstanceInventory>("QueryVmInstance", "/vm-instances")
@@ -171,4 +178,5 @@ pub fn module() -> Module {
         .cascade(&cascade::VmInstanceKind, cascade::EDGES)
         .settings(SETTINGS)
         .sweep(EXPUNGE)
+        .events(EVENTS)
 }
