@@ -49,6 +49,11 @@ pub mod codes {
     /// Ours: somebody asked for it.
     pub const CANCELLED: Code = Code("SYS.2005", "the operation was cancelled");
 
+    /// ZStack's: the session is good, and may not do this.
+    pub const DENIED: Code = Code("ID.1002", "permission denied");
+    /// ZStack's: the account has as much as it may have.
+    pub const QUOTA: Code = Code("ID.1003", "a quota is exceeded");
+
     pub const ALL: &[Code] = &[
         INTERNAL,
         TIMEOUT,
@@ -65,6 +70,8 @@ pub mod codes {
         DATABASE,
         NO_LEASE,
         CANCELLED,
+        DENIED,
+        QUOTA,
     ];
 }
 

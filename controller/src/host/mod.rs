@@ -171,4 +171,5 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(ping::SWEEP)
         .sweep(ping::SILENCE)
+        .admin()
 }

@@ -39,7 +39,7 @@ pub enum L2Network {}
 
 inventory! {
     /// An L2 network as the API shows it.
-    L2NetworkInventory in "l2_network" {
+    L2NetworkInventory in "l2_network" seen Owned("uuid") {
         uuid: Id<L2Network>,
         name: String,
         description: Option<String>,
@@ -107,6 +107,7 @@ pub async fn usable(tx: &mut Tx, l2: Id<L2Network>) -> Result<L2NetworkInventory
 
 pub fn module() -> Module {
     Module::new("l2 network")
+        .category("l2Network")
         .query::<L2NetworkInventory>("QueryL2Network", "/l2-networks")
         .ask::<api::GetL2NetworkTypes>()
         .api::<api::CreateL2NoVlanNetwork>()
@@ -117,4 +118,5 @@ pub fn module() -> Module {
         .flow::<attach::Attach>()
         .flow::<attach::Detach>()
         .cascade(&cascade::L2NetworkKind, cascade::EDGES)
+        .admin()
 }

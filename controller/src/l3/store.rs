@@ -7,6 +7,8 @@ use super::{L3Network, L3NetworkInventory};
 use crate::host::HostInventory;
 use crate::l2::L2NetworkInventory;
 
+pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name FROM l3_network x \
+     JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid = $1";
 pub(super) const ON_L2: &str = "SELECT uuid, name FROM l3_network WHERE l2_network_uuid = $1";
 const INSERT: &str = "INSERT INTO l3_network (uuid, name, description, type, zone_uuid, l2_network_uuid, \
      state, dns_domain, system, category, ip_version, enable_ipam, isolated, create_date, last_op_date) \

@@ -89,4 +89,5 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(authority::SWEEP)
         .sweep(enrolment::SWEEP)
+        .admin()
 }

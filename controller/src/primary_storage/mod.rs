@@ -104,4 +104,5 @@ pub fn module() -> Module {
         .flow::<cache::Cache>()
         .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
         .settings(SETTINGS)
+        .admin()
 }

@@ -43,6 +43,7 @@ pub fn module() -> Module {
     Module::new("setting")
         .query::<GlobalConfigInventory>("QueryGlobalConfig", "/global-configurations")
         .api::<api::UpdateGlobalConfig>()
+        .admin()
 }
 
 #[cfg(test)]
