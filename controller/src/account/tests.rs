@@ -335,6 +335,20 @@ async fn a_job_is_told_to_its_account_alone() {
     assert_eq!(nobody.finish(begun).await.unwrap_err().status, 401);
 }
 
+#[tokio::test]
+async fn a_tenant_has_the_controller_call_nobody() {
+    let cloud = Cloud::start(Ports::default()).await;
+    let (_, blue) = cloud.tenant("blue").await;
+    let hooked = async |client: &Client| {
+        let request = cloud.engine.http().post(format!("{}/instance-offerings", client.base));
+        let request = request.header("authorization", format!("OAuth {}", client.session));
+        let request =
+            request.header("x-web-hook", "http://127.0.0.1:1/").json(&json!({ "params": offering("o") }));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((hooked(&blue).await, hooked(&cloud).await), (403, 202));
+}
+
 /// What a request with this key's signature is answered.
 async fn signed(cloud: &Cloud, key: &Value, date: &str, path: &str, tampered: &str) -> u16 {
     let (id, secret) = (key["AccessKeyID"].as_str().unwrap(), key["AccessKeySecret"].as_str().unwrap());

@@ -233,6 +233,11 @@ async fn accept(
     params: Value,
     asking: &Asking,
 ) -> Result<Response, Refused> {
+    if asking.text("x-web-hook").is_some() && !session.admin {
+        let details =
+            "web hooks are for the administrator, for this program can reach what you cannot: poll the job";
+        return Err(refused(codes::DENIED.because(details)));
+    }
     let id = asking.text("x-job-uuid").map(job_id).transpose()?.unwrap_or_else(Id::random);
     let new = NewJob {
         id,
