@@ -107,7 +107,7 @@ impl Controller {
         account::ensure_admin(&engine, admin_password, &state_dir).await?;
         let mut serving = Vec::new();
         serving.extend(office.serve(&engine, &stop)?);
-        let app = router(&engine);
+        let app = router(&engine).into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         serving.push(tokio::spawn(to_the_end(serve.into_future(), stop)));
         Ok(Controller { engine, address, agents, _home: home, serving })

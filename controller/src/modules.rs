@@ -44,6 +44,8 @@ pub static HOST_HOOKS: &[&dyn HostHook] = &[
 pub static CODES: &[Code] = &[
     crate::account::AUTHENTICATION,
     crate::account::SESSION,
+    crate::account::LOCKED,
+    crate::account::CROWDED,
     crate::host::NOT_ITS_OWN,
     crate::vm::allocate::NO_HOST,
 ];

@@ -22,13 +22,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A controller with a database of its own, and the administrator's session.
 pub struct Cloud {
-    pub engine: Engine,
     /// Where agents report.
     pub agents: SocketAddr,
-    base: String,
-    session: String,
+    admin: Client,
     _stop: DropGuard,
     _dir: TempDir,
+}
+
+/// Somebody who calls the API.
+#[derive(Clone)]
+pub struct Client {
+    pub engine: Engine,
+    pub base: String,
+    /// Empty: nobody.
+    pub session: String,
+}
+
+/// The administrator calls when nobody else is named.
+impl std::ops::Deref for Cloud {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.admin
+    }
 }
 
 /// What the API answered instead of what was wanted.
@@ -63,19 +79,47 @@ impl Cloud {
         };
         let controller = Controller::start(config, stop.clone()).await.unwrap();
         let base = format!("http://{}/zstack/v1", controller.address);
-        let mut cloud = Cloud {
-            engine: controller.engine,
+        let nobody = Client { engine: controller.engine, base, session: String::new() };
+        Cloud {
             agents: controller.agents,
-            base,
-            session: String::new(),
+            admin: nobody.login("admin", "secret").await.unwrap(),
             _stop: stop.drop_guard(),
             _dir: dir,
-        };
-        let password = hex::encode(Sha512::digest("secret"));
-        let login = json!({ "logInByAccount": { "accountName": "admin", "password": password } });
-        let session = cloud.call(Method::PUT, "/accounts/login", login).await.unwrap();
-        cloud.session = session["inventory"]["uuid"].as_str().unwrap().to_owned();
-        cloud
+        }
+    }
+
+    /// Makes an account of this name, whose password is the name too, and logs in.
+    pub async fn tenant(&self, name: &str) -> (String, Client) {
+        let account = json!({ "name": name, "password": sha512(name) });
+        let made = self.create("/accounts", account).await.unwrap();
+        (made["uuid"].as_str().unwrap().to_owned(), self.login(name, name).await.unwrap())
+    }
+}
+
+/// What clients send for a password.
+pub fn sha512(password: &str) -> String {
+    hex::encode(Sha512::digest(password))
+}
+
+impl Client {
+    /// Logs in by an account's name and password.
+    pub async fn login(&self, name: &str, password: &str) -> Result<Client, Refused> {
+        let login = json!({ "logInByAccount": { "accountName": name, "password": sha512(password) } });
+        self.open("/accounts/login", login).await
+    }
+
+    /// Logs in by a user's.
+    pub async fn login_user(&self, account: &str, name: &str, password: &str) -> Result<Client, Refused> {
+        let login = json!({ "logInByUser": {
+            "accountName": account, "userName": name, "password": sha512(password),
+        }});
+        self.open("/accounts/users/login", login).await
+    }
+
+    async fn open(&self, path: &str, login: Value) -> Result<Client, Refused> {
+        let session = self.call(Method::PUT, path, login).await?;
+        let session = session["inventory"]["uuid"].as_str().unwrap().to_owned();
+        Ok(Client { session, ..self.clone() })
     }
 
     /// Creates something: its inventory.

@@ -1,9 +1,10 @@
 //! Checks that several calls share.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use engine::{Result, codes};
+use engine::{ErrorCode, Result, codes};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -30,6 +31,23 @@ pub fn name(field: &str, text: &str) -> Result<()> {
     match sound {
         true => Ok(()),
         false => Err(codes::INVALID_ARGUMENT.because(format!("\"{field}\" must be 1 to 255 characters"))),
+    }
+}
+
+/// A parameter, or one of several, is not there.
+pub fn missing(details: &str) -> ErrorCode {
+    codes::INVALID_ARGUMENT.because(details)
+}
+
+/// A number within bounds.
+pub fn within(field: &str, value: i64, range: RangeInclusive<i64>) -> Result<()> {
+    match range.contains(&value) {
+        true => Ok(()),
+        false => Err(codes::INVALID_ARGUMENT.because(format!(
+            "\"{field}\" must be between {} and {}, not {value}",
+            range.start(),
+            range.end()
+        ))),
     }
 }
 

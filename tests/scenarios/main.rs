@@ -11,3 +11,4 @@ mod errors;
 mod secrecy;
 mod site;
 mod sweep;
+mod tenants;

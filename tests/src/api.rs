@@ -39,11 +39,15 @@ impl Api {
     /// `base` is such as `http://127.0.0.1:8080/zstack/v1`.
     pub async fn login(client: Client, base: &str, account: &str, password: &str) -> Result<Self> {
         let mut api = Self { client, base: base.to_owned(), session: String::new() };
-        let password: String = Sha512::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
-        let login = json!({ "logInByAccount": { "accountName": account, "password": password } });
+        let login = json!({ "logInByAccount": { "accountName": account, "password": sha512(password) } });
         let answer = api.call(Method::PUT, "/accounts/login", login).await?;
         api.session = text(&answer, "/inventory/uuid")?.to_owned();
         Ok(api)
+    }
+
+    /// Another account's session at the same address.
+    pub async fn login_as(&self, account: &str, password: &str) -> Result<Self> {
+        Self::login(self.client.clone(), &self.base, account, password).await
     }
 
     pub fn base(&self) -> &str {
@@ -125,6 +129,11 @@ impl Api {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         self.client.send(method, url, &headers, body, ONE_REQUEST).await
     }
+}
+
+/// What clients send for a password.
+pub fn sha512(password: &str) -> String {
+    Sha512::digest(password).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn judge(answer: &Answer) -> Result<Value> {

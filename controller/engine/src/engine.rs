@@ -13,7 +13,7 @@ use wire::metrics::{Ends, Metrics};
 use wire::{Call, TaskId};
 
 use crate::api::job::{self, Job, Settled};
-use crate::api::{Entry, EntryKind, Gate, Session};
+use crate::api::{Credentials, Entry, EntryKind, Gate, Session};
 use crate::bus::Bus;
 use crate::cascade::{Delete, Graph, Settle};
 use crate::db::Db;
@@ -27,6 +27,7 @@ use crate::module::Module;
 use crate::node::{self, Eras, Membership, Node};
 use crate::notice::Notice;
 use crate::queue::Queues;
+use crate::quota::Quota;
 use crate::setting::{AnySetting, Values};
 use crate::sweep::{self, By, Sweep};
 
@@ -56,6 +57,7 @@ struct Inner {
     graph: Graph,
     settings: Vec<AnySetting>,
     event_names: Vec<&'static str>,
+    quotas: Vec<&'static Quota>,
     values: Values,
     waiters: Waiters,
     watched_jobs: job::Watched,
@@ -117,6 +119,7 @@ impl Engine {
         wired.flows.push(FlowType::of::<Settle>());
         wired.add(flow::module());
         wired.add(crate::queue::module());
+        wired.add(crate::api::audit::module());
         let mut metrics = Metrics::default();
         let ends = metrics.ends("cumulet_jobs", "Jobs that were worked on, by their API");
         let sweeps = std::mem::take(&mut wired.sweeps);
@@ -137,6 +140,7 @@ impl Engine {
             graph: Graph::new(wired.kinds, wired.edges),
             settings: wired.settings,
             event_names: wired.event_names,
+            quotas: wired.quotas,
             values,
             waiters: Waiters::default(),
             watched_jobs: job::Watched::default(),
@@ -274,6 +278,10 @@ impl Engine {
         Ok(())
     }
 
+    pub fn quotas(&self) -> &[&'static Quota] {
+        &self.0.quotas
+    }
+
     /// What happens from now on, in this process.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
         self.0.listeners.listen()
@@ -346,8 +354,8 @@ impl Engine {
         params
     }
 
-    pub(crate) async fn authenticate(&self, header: &str) -> Result<Session> {
-        (self.0.gate)(self.clone(), header.to_owned()).await
+    pub(crate) async fn authenticate(&self, credentials: Credentials) -> Result<Session> {
+        (self.0.gate)(self.clone(), credentials).await
     }
 
     /// Asks an agent something outside any flow: only calls without effect.
@@ -424,6 +432,7 @@ struct Wired {
     settings: Vec<AnySetting>,
     event_names: Vec<&'static str>,
     sweeps: Vec<Sweep>,
+    quotas: Vec<&'static Quota>,
 }
 
 impl Wired {
@@ -435,6 +444,7 @@ impl Wired {
         self.settings.extend(module.settings);
         self.event_names.extend(module.events.iter().map(|(name, _)| *name));
         self.sweeps.extend(module.sweeps);
+        self.quotas.extend(module.quotas);
     }
 
     fn jobs(&self) -> HashMap<&'static str, Arc<Entry>> {

@@ -51,6 +51,10 @@ pub mod codes {
 
     /// Ours: what a preview said is no longer what would happen.
     pub const MOVED: Code = Code("SYS.2006", "what depends on the resource has changed");
+    /// ZStack's: the session is good, and may not do this.
+    pub const DENIED: Code = Code("ID.1002", "permission denied");
+    /// ZStack's: the account has as much as it may have.
+    pub const QUOTA: Code = Code("ID.1003", "a quota is exceeded");
 
     pub const ALL: &[Code] = &[
         INTERNAL,
@@ -69,6 +73,8 @@ pub mod codes {
         NO_LEASE,
         CANCELLED,
         MOVED,
+        DENIED,
+        QUOTA,
     ];
 }
 

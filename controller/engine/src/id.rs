@@ -16,6 +16,17 @@ pub struct Id<T: ?Sized>(Uuid, PhantomData<fn() -> Box<T>>);
 #[derive(Debug)]
 pub enum Any {}
 
+thread_local! {
+    static NAMED: std::cell::RefCell<Option<Vec<Id<Any>>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// All ids that `read` deserializes, however deep they stand.
+pub(crate) fn named<T>(read: impl FnOnce() -> T) -> (T, Vec<Id<Any>>) {
+    NAMED.set(Some(Vec::new()));
+    let value = read();
+    (value, NAMED.take().unwrap_or_default())
+}
+
 impl<T: ?Sized> Id<T> {
     pub fn random() -> Self {
         Id(Uuid::new_v4(), PhantomData)
@@ -101,7 +112,13 @@ impl<T: ?Sized> Serialize for Id<T> {
 impl<'de, T: ?Sized> Deserialize<'de> for Id<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        let id: Id<T> = text.parse().map_err(de::Error::custom)?;
+        NAMED.with_borrow_mut(|named| {
+            if let Some(named) = named {
+                named.push(id.cast());
+            }
+        });
+        Ok(id)
     }
 }
 
@@ -169,6 +186,7 @@ impl Serialize for Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn an_id_is_written_without_dashes_and_read_back() {
@@ -177,6 +195,17 @@ mod tests {
         assert_eq!(id.to_string().parse::<Id<Any>>(), Ok(id));
         assert!("6ba7b810-9dad-11d1-80b4-00c04fd430c8".parse::<Id<Any>>().is_err());
         assert!("zz".parse::<Id<Any>>().is_err());
+    }
+
+    #[test]
+    fn what_is_named_is_told_however_deep_it_stands() {
+        let (one, two) = (Id::<Any>::random(), Id::<Any>::random());
+        let json = json!([[one], [two], []]);
+        let read = || serde_json::from_value::<Vec<Option<Id<String>>>>(json!([one])).is_ok();
+        assert_eq!(named(read), (true, vec![one]));
+        let read = || serde_json::from_value::<Vec<Vec<Id<Any>>>>(json).unwrap();
+        assert_eq!(named(read).1, [one, two]);
+        assert!(NAMED.take().is_none(), "nothing is kept when nobody asks");
     }
 
     #[test]

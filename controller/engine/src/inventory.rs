@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::db::{Row, Tx};
+use crate::scope::Scope;
 use crate::{Engine, Id, Result, Stamp};
 
 /// What a column holds, for comparing it with a query's text.
@@ -29,6 +30,8 @@ pub struct Field {
 pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
     const TABLE: &'static str;
     const FIELDS: &'static [Field];
+    /// Who sees which rows.
+    const SCOPE: Scope = Scope::Admin;
 
     /// What queries read, and its arguments: the table, unless the rows are not kept in one.
     fn source(_engine: &Engine) -> (String, Vec<crate::db::Value>) {
@@ -65,11 +68,11 @@ impl<C: Column> Column for Option<C> {
     const KIND: Kind = C::KIND;
 }
 
-/// `inventory! { /// docs  Name in "table" { column: Type, … } }`: a row type and what queries may ask of
-/// it. Add `fill` at the end and implement `Name::fill_page` for members that are no columns.
+/// `inventory! { /// docs  Name in "table" seen Owned("uuid") { column: Type, … } }`: a row type and what
+/// queries may ask of it; who sees which rows ([`Scope`]; the administrator alone when nothing is said). Add `fill` at the end and implement `Name::fill_page` for members that are no columns.
 #[macro_export]
 macro_rules! inventory {
-    ($(#[$meta:meta])* $name:ident in $table:literal { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)?) => {
+    ($(#[$meta:meta])* $name:ident in $table:literal $(seen $scope:ident $(($($by:literal),+))?)? { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)?) => {
         $(#[$meta])*
         #[derive(Clone, Debug, $crate::db::Row, serde::Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -77,6 +80,7 @@ macro_rules! inventory {
 
         impl $crate::inventory::Inventory for $name {
             const TABLE: &'static str = $table;
+            $(const SCOPE: $crate::scope::Scope = $crate::inventory! { @scope $scope $($($by),+)? };)?
             const FIELDS: &'static [$crate::inventory::Field] = &[
                 $($crate::inventory::Field {
                     column: $crate::inventory::unraw(stringify!($field)),
@@ -86,6 +90,9 @@ macro_rules! inventory {
             $($crate::inventory! { @fill $fill })?
         }
     };
+    (@scope Owned $by:literal) => { $crate::scope::Scope::Owned($by) };
+    (@scope Accounts $($by:literal),+) => { $crate::scope::Scope::Accounts(&[$($by),+]) };
+    (@scope Everyone) => { $crate::scope::Scope::Everyone };
     (@fill fill) => {
         async fn fill(
             tx: &mut $crate::db::Tx,

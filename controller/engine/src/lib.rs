@@ -18,6 +18,8 @@ pub mod node;
 mod notice;
 pub mod query;
 pub mod queue;
+pub mod quota;
+pub mod scope;
 pub mod setting;
 pub mod sweep;
 

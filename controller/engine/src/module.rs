@@ -7,12 +7,15 @@ use crate::api::{Api, Ask, Entry};
 use crate::cascade::{Action, Edge, Kind};
 use crate::flow::{Flow, FlowType};
 use crate::inventory::Inventory;
+use crate::quota::Quota;
+use crate::scope::Scope;
 use crate::setting::AnySetting;
 use crate::sweep::Sweep;
 
 /// One resource's contribution.
 pub struct Module {
     pub name: &'static str,
+    category: &'static str,
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) flows: Vec<FlowType>,
     pub(crate) kinds: Vec<&'static dyn Kind>,
@@ -20,12 +23,14 @@ pub struct Module {
     pub(crate) settings: Vec<AnySetting>,
     pub(crate) sweeps: Vec<Sweep>,
     pub(crate) events: Vec<(&'static str, &'static str)>,
+    pub(crate) quotas: Vec<&'static Quota>,
 }
 
 impl Module {
     pub fn new(name: &'static str) -> Self {
         Module {
             name,
+            category: name,
             entries: Vec::new(),
             flows: Vec::new(),
             kinds: Vec::new(),
@@ -33,7 +38,22 @@ impl Module {
             settings: Vec::new(),
             sweeps: Vec::new(),
             events: Vec::new(),
+            quotas: Vec::new(),
         }
+    }
+
+    /// What policies call it, where ZStack has a word of its own; first of all, for it marks what is added
+    /// after it.
+    pub fn category(self, category: &'static str) -> Self {
+        Module { category, ..self }
+    }
+
+    /// Its calls so far are the administrator's alone; who sees what its queries list, those say themselves.
+    pub fn admin(mut self) -> Self {
+        for entry in self.entries.iter_mut().filter_map(Arc::get_mut) {
+            entry.route.admin |= entry.scope().is_none() && !entry.is_open();
+        }
+        self
     }
 
     /// A call that changes something.
@@ -79,7 +99,19 @@ impl Module {
         self
     }
 
+    /// What it counts of an account.
+    pub fn quotas(mut self, quotas: &[&'static Quota]) -> Self {
+        self.quotas.extend_from_slice(quotas);
+        self
+    }
+
+    /// The calls that it adds.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(Arc::as_ref)
+    }
+
     fn entry(mut self, entry: Entry) -> Self {
+        let entry = Entry { category: self.category, ..entry };
         self.entries.push(Arc::new(entry));
         self
     }
@@ -89,7 +121,8 @@ impl Module {
         let mut text = format!("{}\n", self.name);
         for entry in &self.entries {
             let route = entry.route;
-            let _ = writeln!(text, "  {:6} {} → {}", route.method, route.path, route.name);
+            let who = whom(entry);
+            let _ = writeln!(text, "  {:6} {} → {}{who}", route.method, route.path, route.name);
         }
         for flow in &self.flows {
             let _ = writeln!(text, "  flow   {} v{}: {}", flow.name, flow.version, flow.steps.join(" → "));
@@ -104,9 +137,24 @@ impl Module {
         for (name, meaning) in &self.events {
             let _ = writeln!(text, "  event  {name}: {meaning}");
         }
+        for quota in &self.quotas {
+            let _ = writeln!(text, "  quota  {} = {}", quota.name, quota.default);
+        }
         for sweep in &self.sweeps {
             let _ = writeln!(text, "  sweep  {}", sweep.name);
         }
         text
+    }
+}
+
+/// Who may make a call, or sees what it lists.
+fn whom(entry: &Entry) -> String {
+    match entry.scope() {
+        _ if entry.is_open() => " (open)".into(),
+        _ if entry.route.admin => " (admin)".into(),
+        Some(Scope::Everyone) => " (everyone)".into(),
+        Some(Scope::Owned(by)) => format!(" (by owner of {by})"),
+        Some(Scope::Accounts(by)) => format!(" (by {})", by.join(", ")),
+        _ => String::new(),
     }
 }

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::db::{Tx, Value as Bound};
 use crate::error::{Result, codes};
+use crate::id::{Any, Id};
 use crate::inventory::{Field, Inventory, Kind, camel, columns, present};
+use crate::scope::{self, Scope};
 
 /// What one reply holds at most when the client names no limit.
 const DEFAULT_LIMIT: i64 = 1000;
@@ -22,6 +24,8 @@ pub struct Query {
     pub reply_with_count: bool,
     pub sort: Option<String>,
     pub fields: Option<Vec<String>>,
+    /// Only what this account sees; everything when there is none.
+    pub account: Option<Id<Any>>,
 }
 
 /// In the order in which they are tried: a longer one before the one it contains.
@@ -66,7 +70,8 @@ impl Query {
 
     /// `{"inventories":[…]}`, with `total` when asked; only `{"total":n}` when the query counts.
     pub async fn run<I: Inventory>(&self, tx: &mut Tx) -> Result<Value> {
-        let compiled = self.compile(I::source(&tx.engine()), I::FIELDS)?;
+        let mut compiled = self.compile(I::source(&tx.engine()), I::FIELDS)?;
+        self.narrow(I::SCOPE, &mut compiled);
         let mut reply = Map::new();
         if self.count || self.reply_with_count {
             let sql = format!("SELECT count(*) FROM {} {}", compiled.source, compiled.filter);
@@ -77,6 +82,13 @@ impl Query {
             reply.insert("inventories".into(), Value::Array(self.page::<I>(tx, compiled).await?));
         }
         Ok(Value::Object(reply))
+    }
+
+    fn narrow(&self, scope: Scope, compiled: &mut Compiled) {
+        let Some(account) = self.account else { return };
+        let term = scope::term(scope, "", account, &mut compiled.args);
+        let word = if compiled.filter.is_empty() { "WHERE" } else { "AND" };
+        compiled.filter = format!("{} {word} {term}", compiled.filter);
     }
 
     async fn page<I: Inventory>(&self, tx: &mut Tx, compiled: Compiled) -> Result<Vec<Value>> {

@@ -176,7 +176,7 @@ impl Ask for GetQueues {
 
 /// What operators see of queues.
 pub(crate) fn module() -> Module {
-    Module::new("queue").ask::<GetQueues>()
+    Module::new("queue").ask::<GetQueues>().admin()
 }
 
 #[cfg(test)]

@@ -24,7 +24,11 @@ static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
 const MIGRATIONS: Migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
 
-const GATE: Gate = |_, _| Box::pin(async { Ok(Session { uuid: Id::random(), account: Id::random() }) });
+const GATE: Gate = |_, _| {
+    Box::pin(async {
+        Ok(Session { token: String::new(), account: Id::random(), user: None, admin: true, rights: None })
+    })
+};
 
 /// What a test makes its flow do, by the flow's key; and what the flow did.
 #[derive(Default)]

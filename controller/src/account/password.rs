@@ -8,8 +8,25 @@ use std::path::Path;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use engine::{Any, Id, Result, codes};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha512};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// What is sent for a new password: the SHA-512 of what a person types, in hex. Nothing else is taken, so that
+/// what was hidden in a record is never taken for a password.
+#[derive(Clone, Debug)]
+pub struct Password(pub(super) String);
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.len() == 128 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            true => Ok(Password(text)),
+            false => Err(D::Error::custom("send the SHA-512 of the password: 128 hex digits")),
+        }
+    }
+}
 
 static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
@@ -41,14 +58,36 @@ pub(super) fn make(path: &Path) -> Result<String> {
 /// Hex digits: more than 96 random bits.
 const LENGTH: usize = 28;
 
+pub(super) async fn hash_some(password: Option<Password>) -> Result<Option<String>> {
+    match password {
+        Some(Password(secret)) => hash(secret).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Leave to judge one password.
+pub(super) struct Turn(
+    #[expect(dead_code, reason = "it is held, not read")] Option<SemaphorePermit<'static>>,
+);
+
+pub(super) async fn turn() -> Turn {
+    Turn(AT_ONCE.acquire().await.ok())
+}
+
 pub(super) async fn hash(secret: String) -> Result<String> {
+    let turn = turn().await;
     let work = move || Argon2::default().hash_password(secret.as_bytes()).map(|hash| hash.to_string());
-    let hashed = blocking(work).await?;
+    let hashed = blocking(turn, work).await?.1;
     hashed.map_err(|e| codes::INTERNAL.because(format!("cannot hash a password: {e}")))
 }
 
 /// Whether `secret` is what `hash` was made of. Takes as long when there is no hash.
 pub(super) async fn matches(secret: String, hash: Option<String>) -> Result<bool> {
+    Ok(judge(turn().await, secret, hash).await?.1)
+}
+
+/// As [`matches`], with the turn given back, for what is to be done before it ends.
+pub(super) async fn judge(turn: Turn, secret: String, hash: Option<String>) -> Result<(Turn, bool)> {
     let work = move || match hash.as_deref().map(PasswordHash::new) {
         Some(Ok(hash)) => Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok(),
         _ => {
@@ -56,12 +95,15 @@ pub(super) async fn matches(secret: String, hash: Option<String>) -> Result<bool
             false
         }
     };
-    blocking(work).await
+    blocking(turn, work).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let _turn = AT_ONCE.acquire().await;
-    let done = tokio::task::spawn_blocking(work).await;
+/// The turn lasts until the work has ended, also when nobody waits for it any more.
+async fn blocking<T: Send + 'static>(
+    turn: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(Turn, T)> {
+    let done = tokio::task::spawn_blocking(move || (turn, work())).await;
     done.map_err(|e| codes::INTERNAL.because(format!("password check: {e}")))
 }
 

@@ -35,7 +35,7 @@ pub enum BackupStorage {}
 
 inventory! {
     /// A backup storage as the API shows it. Capacities in bytes.
-    BackupStorageInventory in "backup_storage" {
+    BackupStorageInventory in "backup_storage" seen Everyone {
         uuid: Id<BackupStorage>,
         name: String,
         url: String,
@@ -100,6 +100,7 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(ping::SWEEP)
         .events(EVENTS)
+        .admin()
 }
 
 /// Pings all of them now.

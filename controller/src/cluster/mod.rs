@@ -16,7 +16,7 @@ pub enum Cluster {}
 
 inventory! {
     /// A cluster as the API shows it.
-    ClusterInventory in "cluster" {
+    ClusterInventory in "cluster" seen Everyone {
         uuid: Id<Cluster>,
         name: String,
         description: Option<String>,
@@ -38,4 +38,5 @@ pub fn module() -> Module {
         .api::<api::ChangeClusterState>()
         .api::<api::DeleteCluster>()
         .cascade(&cascade::ClusterKind, cascade::EDGES)
+        .admin()
 }

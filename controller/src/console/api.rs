@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const SCHEME: &str = "http";
 
 api! {
-    RequestConsoleAccess: POST "/consoles" "params" {
+    RequestConsoleAccess: POST "/consoles" "params" changes ["vmInstanceUuid"] {
         vm_instance_uuid: Id<Any>,
     }
 }

@@ -80,6 +80,7 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(deliver::SWEEP)
         .sweep(broker::SWEEP)
+        .admin()
 }
 
 #[cfg(test)]

@@ -175,4 +175,5 @@ pub fn module() -> Module {
         .sweep(ping::SWEEP)
         .sweep(ping::SILENCE)
         .events(EVENTS)
+        .admin()
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
-use engine::{Any, Id, Result, codes};
+use engine::{Any, Id, Result, codes, quota};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cascade::delete_bits;
 use super::media::{Format, MediaType, is_upload, shown};
-use super::{Image, ImageInventory, store};
+use super::{Image, ImageInventory, NUM, SIZE, store};
 use crate::backup_storage::driver::{Order, Stored};
 use crate::backup_storage::{BackupStorage, BackupStorageInventory, takes_images};
 
@@ -49,6 +49,7 @@ impl Add {
             self.token = Some(hex::encode(rand::random::<[u8; 32]>()));
         }
         store::insert(tx, self).await?;
+        quota::check(tx, self.uuid, &[(&NUM, 1)]).await?;
         for storage in &self.storages {
             let storage = takes_images(tx, *storage).await?;
             let path = self.path_on(tx, &storage)?;
@@ -128,6 +129,7 @@ impl Add {
             }
         }
         store::ready(tx, self.uuid, &found).await?;
+        quota::check(tx, self.uuid, &[(&SIZE, found.size)]).await?;
         (self.url, self.token) = (shown(&self.url), None);
         let payload = json!({ "name": self.name, "sha256": found.sha256 });
         tx.emit("/image/added", self.uuid.cast(), payload).await

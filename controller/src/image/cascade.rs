@@ -14,8 +14,10 @@ use crate::backup_storage::{BackupStorage, BackupStorageInventory, is_leaving};
 pub(super) const IMAGE: &str = "Image";
 pub(super) const COPY: &str = "ImageCopy";
 
-pub(super) const IMAGE_EDGES: &[Edge] =
-    &[Edge { parent: "BackupStorage", child: IMAGE, action: Action::Delete, find: store::ONLY_THERE }];
+pub(super) const IMAGE_EDGES: &[Edge] = &[
+    Edge { parent: "BackupStorage", child: IMAGE, action: Action::Delete, find: store::ONLY_THERE },
+    Edge { parent: "Account", child: IMAGE, action: Action::Delete, find: store::OF_ACCOUNT },
+];
 pub(super) const COPY_EDGES: &[Edge] = &[
     Edge { parent: "BackupStorage", child: COPY, action: Action::Delete, find: store::COPIES_ON },
     Edge { parent: IMAGE, child: COPY, action: Action::Delete, find: store::COPIES_OF },

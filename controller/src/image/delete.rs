@@ -5,14 +5,14 @@ use engine::cascade::{Delete, DeleteMode, Root};
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
-use engine::{Any, Id, Result, api, codes};
+use engine::{Any, Id, Result, api, codes, quota};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::cascade::{COPY, IMAGE};
 use super::store::CopyRow;
-use super::{DELETION_POLICY, Image, ImageCopy, ImageInventory, store};
+use super::{DELETION_POLICY, Image, ImageCopy, ImageInventory, NUM, SIZE, store};
 use crate::backup_storage::BackupStorage;
 use crate::validate;
 
@@ -182,6 +182,7 @@ impl Api for RecoverImage {
                     return Err(codes::STATE
                         .because(format!("image \"{}\" is not deleted, or is being expunged", image.name)));
                 }
+                quota::check(tx, image.uuid, &[(&NUM, 1), (&SIZE, image.size)]).await?;
                 tx.emit("/image/recovered", image.uuid.cast(), json!({})).await?;
                 show::<ImageInventory>(tx, image.uuid).await
             })

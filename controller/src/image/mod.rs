@@ -24,6 +24,7 @@ use std::time::Duration;
 use engine::db::Tx;
 use engine::inventory::{attach, page_uuids};
 use engine::module::Module;
+use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, seconds};
 use engine::{Id, Result, Stamp, inventory};
 use serde::Serialize;
@@ -43,7 +44,7 @@ pub enum ImageCopy {}
 
 inventory! {
     /// An image as the API shows it. Sizes in bytes: `size` is the virtual one. `sha256` is ours.
-    ImageInventory in "image" {
+    ImageInventory in "image" seen Owned("uuid") {
         uuid: Id<Image>,
         name: String,
         description: Option<String>,
@@ -109,6 +110,9 @@ pub(crate) const EXPUNGE_INTERVAL: Setting<Duration> = Setting {
     read: seconds,
 };
 
+pub(crate) const NUM: Quota = Quota { name: "image.num", default: 20, used: store::NOT_DELETED };
+pub(crate) const SIZE: Quota = Quota { name: "image.size", default: 10 << 40, used: store::SIZES };
+
 const SETTINGS: &[AnySetting] = &[
     DELETION_POLICY.entry(|text| DELETION_POLICY.accepts(text)),
     EXPUNGE_PERIOD.entry(|text| EXPUNGE_PERIOD.accepts(text)),
@@ -136,6 +140,7 @@ pub fn module() -> Module {
         .cascade(&cascade::ImageKind, cascade::IMAGE_EDGES)
         .cascade(&cascade::CopyKind, cascade::COPY_EDGES)
         .settings(SETTINGS)
+        .quotas(&[&NUM, &SIZE])
         .sweep(expunge::SWEEP)
         .events(EVENTS)
 }

@@ -8,6 +8,14 @@ use crate::backup_storage::driver::Stored;
 use crate::backup_storage::{BackupStorage, BackupStorageInventory};
 use crate::zone::Zone;
 
+pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM image x \
+     JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid IN ($*)";
+pub(super) const NOT_DELETED: &str = "SELECT count(*) FROM account_resource_ref r \
+     JOIN image i ON i.uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'ImageVO' AND i.status <> 'Deleted'";
+pub(super) const SIZES: &str = "SELECT CAST(coalesce(sum(i.size), 0) AS BIGINT) FROM account_resource_ref r \
+     JOIN image i ON i.uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'ImageVO' AND i.status <> 'Deleted'";
 pub(super) const ONLY_THERE: &str = "SELECT i.uuid, i.name, c.backup_storage_uuid FROM image i \
      JOIN image_backup_storage c ON c.image_uuid = i.uuid WHERE c.backup_storage_uuid IN ($*) AND NOT EXISTS \
      (SELECT 1 FROM image_backup_storage o WHERE o.image_uuid = i.uuid AND o.uuid <> c.uuid)";

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::host_hook::{Wish, everywhere};
 use super::{L2NetworkInventory, attach, store};
 
-pub(super) const EDGES: &[Edge] =
-    &[Edge { parent: "Zone", child: "L2Network", action: Action::Delete, find: store::IN_ZONE }];
+pub(super) const EDGES: &[Edge] = &[
+    Edge { parent: "Zone", child: "L2Network", action: Action::Delete, find: store::IN_ZONE },
+    Edge { parent: "Account", child: "L2Network", action: Action::Delete, find: store::OF_ACCOUNT },
+];
 
 pub(super) const ATTACHMENT: &str = "L2NetworkClusterRef";
 

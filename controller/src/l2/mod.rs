@@ -39,7 +39,7 @@ pub enum L2Network {}
 
 inventory! {
     /// An L2 network as the API shows it.
-    L2NetworkInventory in "l2_network" {
+    L2NetworkInventory in "l2_network" seen Owned("uuid") {
         uuid: Id<L2Network>,
         name: String,
         description: Option<String>,
@@ -113,6 +113,7 @@ const EVENTS: &[(&str, &str)] = &[
 
 pub fn module() -> Module {
     Module::new("l2 network")
+        .category("l2Network")
         .query::<L2NetworkInventory>("QueryL2Network", "/l2-networks")
         .ask::<api::GetL2NetworkTypes>()
         .api::<api::CreateL2NoVlanNetwork>()
@@ -124,4 +125,5 @@ pub fn module() -> Module {
         .cascade(&cascade::L2NetworkKind, cascade::EDGES)
         .cascade(&cascade::AttachmentKind, &[])
         .events(EVENTS)
+        .admin()
 }

@@ -6,6 +6,8 @@ use super::{L2Network, L2NetworkInventory, no_vlan};
 use crate::cluster::Cluster;
 use crate::host::HostInventory;
 
+pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM l2_network x \
+     JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid IN ($*)";
 pub(super) const IN_ZONE: &str = "SELECT uuid, name, zone_uuid FROM l2_network WHERE zone_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO l2_network (uuid, name, description, zone_uuid, physical_interface, type, \
      v_switch_type, virtual_network_id, isolated, create_date, last_op_date) \

@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::{L3NetworkInventory, service, store};
 
-pub(super) const EDGES: &[Edge] =
-    &[Edge { parent: "L2Network", child: "L3Network", action: Action::Delete, find: store::ON_L2 }];
+pub(super) const EDGES: &[Edge] = &[
+    Edge { parent: "L2Network", child: "L3Network", action: Action::Delete, find: store::ON_L2 },
+    Edge { parent: "Account", child: "L3Network", action: Action::Delete, find: store::OF_ACCOUNT },
+];
 
 pub(super) struct L3NetworkKind;
 

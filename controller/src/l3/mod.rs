@@ -38,7 +38,7 @@ pub enum L3Network {}
 
 inventory! {
     /// An L3 network as the API shows it.
-    L3NetworkInventory in "l3_network" {
+    L3NetworkInventory in "l3_network" seen Owned("uuid") {
         uuid: Id<L3Network>,
         name: String,
         description: Option<String>,
@@ -89,6 +89,7 @@ const EVENTS: &[(&str, &str)] = &[("/l3/deleted", "it is gone")];
 
 pub fn module() -> Module {
     let module = Module::new("l3 network")
+        .category("l3Network")
         .query::<L3NetworkInventory>("QueryL3Network", "/l3-networks")
         .ask::<api::GetL3NetworkTypes>()
         .api::<api::CreateL3Network>()

@@ -7,6 +7,8 @@ use super::{L3Network, L3NetworkInventory};
 use crate::host::HostInventory;
 use crate::l2::L2NetworkInventory;
 
+pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM l3_network x \
+     JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid IN ($*)";
 pub(super) const ON_L2: &str =
     "SELECT uuid, name, l2_network_uuid FROM l3_network WHERE l2_network_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO l3_network (uuid, name, description, type, zone_uuid, l2_network_uuid, \

@@ -92,4 +92,5 @@ pub fn module() -> Module {
         .sweep(authority::SWEEP)
         .sweep(enrolment::SWEEP)
         .events(EVENTS)
+        .admin()
 }

@@ -19,7 +19,7 @@ pub enum VmNic {}
 
 inventory! {
     /// A NIC as the API shows it.
-    VmNicInventory in "vm_nic" {
+    VmNicInventory in "vm_nic" seen Owned("uuid") {
         uuid: Id<VmNic>,
         vm_instance_uuid: Id<Any>,
         l3_network_uuid: Id<L3Network>,
@@ -48,6 +48,7 @@ impl VmNicInventory {
 
 pub fn module() -> Module {
     Module::new("nic")
+        .category("instance")
         .query::<VmNicInventory>("QueryVmNic", "/vm-instances/nics")
         .cascade(&cascade::VmNicKind, cascade::EDGES)
 }

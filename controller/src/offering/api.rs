@@ -5,7 +5,7 @@ use engine::inventory::show;
 use engine::{Id, Result, api, codes, deletion};
 
 use super::{ALLOCATOR_STRATEGIES, InstanceOffering, InstanceOfferingInventory, store};
-use crate::validate::{self, StateEvent};
+use crate::validate::{self, StateEvent, within};
 
 const CPUS: RangeInclusive<i64> = 1..=1024;
 /// From 16 MiB to 64 TiB.
@@ -50,17 +50,6 @@ impl CreateInstanceOffering {
                 "instance offerings of type \"{other}\" are not supported: use \"UserVm\""
             ))),
         }
-    }
-}
-
-fn within(field: &str, value: i64, range: RangeInclusive<i64>) -> Result<()> {
-    match range.contains(&value) {
-        true => Ok(()),
-        false => Err(codes::INVALID_ARGUMENT.because(format!(
-            "\"{field}\" must be between {} and {}, not {value}",
-            range.start(),
-            range.end()
-        ))),
     }
 }
 

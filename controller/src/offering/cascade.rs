@@ -1,9 +1,12 @@
 use async_trait::async_trait;
-use engine::cascade::{How, Kind};
+use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
 
 use super::store;
+
+pub(super) const EDGES: &[Edge] =
+    &[Edge { parent: "Account", child: "InstanceOffering", action: Action::Delete, find: store::OF_ACCOUNT }];
 
 pub(super) struct InstanceOfferingKind;
 

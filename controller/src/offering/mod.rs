@@ -16,7 +16,7 @@ pub enum InstanceOffering {}
 
 inventory! {
     /// An instance offering as the API shows it. Memory in bytes.
-    InstanceOfferingInventory in "instance_offering" {
+    InstanceOfferingInventory in "instance_offering" seen Owned("uuid") {
         uuid: Id<InstanceOffering>,
         name: String,
         description: Option<String>,
@@ -39,12 +39,13 @@ pub const ALLOCATOR_STRATEGIES: &[&str] = &["LeastVmPreferredHostAllocatorStrate
 
 pub fn module() -> Module {
     Module::new("offering")
+        .category("configuration")
         .query::<InstanceOfferingInventory>("QueryInstanceOffering", "/instance-offerings")
         .api::<api::CreateInstanceOffering>()
         .api::<api::UpdateInstanceOffering>()
         .api::<api::ChangeInstanceOfferingState>()
         .api::<api::DeleteInstanceOffering>()
-        .cascade(&cascade::InstanceOfferingKind, &[])
+        .cascade(&cascade::InstanceOfferingKind, cascade::EDGES)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use engine::{Id, Result, Stamp, args};
 use super::InstanceOffering;
 use super::api::{CreateInstanceOffering, UpdateInstanceOffering};
 
+pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM instance_offering x \
+     JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO instance_offering (uuid, name, description, cpu_num, cpu_speed, \
      memory_size, reserved_memory_size, type, allocator_strategy, sort_key, state, create_date, \
      last_op_date) VALUES ($1, $2, $3, $4, 0, $5, $6, 'UserVm', $7, $8, 'Enabled', $9, $9)";

@@ -118,4 +118,5 @@ pub fn module() -> Module {
         .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
         .cascade(&cascade::AttachmentKind, &[])
         .settings(SETTINGS)
+        .admin()
 }

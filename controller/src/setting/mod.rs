@@ -46,6 +46,7 @@ pub fn module() -> Module {
         .query::<GlobalConfigInventory>("QueryGlobalConfig", "/global-configurations")
         .api::<api::UpdateGlobalConfig>()
         .events(EVENTS)
+        .admin()
 }
 
 #[cfg(test)]

@@ -145,4 +145,5 @@ pub fn module() -> Module {
         .flow::<repair::Repair>()
         .settings(SETTINGS)
         .sweep(SWEEP)
+        .admin()
 }

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use engine::db::Tx;
 use engine::driver::Family;
 use engine::inventory::find;
-use engine::{ErrorCode, Id, Result, codes};
+use engine::{ErrorCode, Id, Result, codes, quota};
 use serde::{Deserialize, Serialize};
 
-use super::{VmInstance, store};
+use super::{CPU_NUM, MEMORY_SIZE, NUM, VmInstance, store};
 use crate::cluster::Cluster;
 use crate::host::{self, Host, HostInventory, RESERVED_MEMORY};
 use crate::l3::L3Network;
@@ -99,7 +99,11 @@ pub async fn claim(tx: &mut Tx, vm: Id<VmInstance>, demand: &Demand, strategy: &
         };
         for host in &hosts {
             match claim_on(tx, vm, demand, *host, &mut networks).await? {
-                Ok(place) => return Ok(place),
+                Ok(place) => {
+                    let claimed = [(&NUM, 1), (&CPU_NUM, demand.cpu), (&MEMORY_SIZE, demand.memory)];
+                    quota::check(tx, vm, &claimed).await?;
+                    return Ok(place);
+                }
                 Err(reason) if unfit.len() < SHOWN => unfit.push(reason),
                 Err(_) => {}
             }

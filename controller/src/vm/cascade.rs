@@ -16,6 +16,7 @@ pub(super) const EDGES: &[Edge] = &[
     Edge { parent: "Host", child: "VmInstance", action: Action::Stop, find: store::ON_HOST },
     Edge { parent: "Host", child: "VmInstance", action: Action::Delete, find: store::DISK_ON_HOST },
     Edge { parent: "PrimaryStorage", child: "VmInstance", action: Action::Delete, find: store::ON_STORAGE },
+    Edge { parent: "Account", child: "VmInstance", action: Action::Delete, find: store::OF_ACCOUNT },
     Edge { parent: "VmNic", child: "VmInstance", action: Action::Stop, find: store::OF_NIC },
     Edge {
         parent: "L2NetworkClusterRef",

@@ -3,12 +3,12 @@
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
-use engine::{Any, Id, Result, codes};
+use engine::{Any, Id, Result, codes, quota};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::allocate::{self, Demand};
-use super::{VmInstance, VmInstanceInventory, boot, store};
+use super::{TOTAL_NUM, VmInstance, VmInstanceInventory, boot, store};
 use crate::host::{self, Host, HostInventory};
 use crate::l3::L3Network;
 use crate::nic::{self, NewNic};
@@ -56,6 +56,7 @@ pub(super) struct Made {
 impl Create {
     async fn allocate(&mut self, tx: &mut Tx) -> Result<()> {
         store::insert(tx, self).await?;
+        quota::check(tx, self.uuid, &[(&TOTAL_NUM, 1)]).await?;
         let place = allocate::claim(tx, self.uuid, &self.demand, &self.strategy).await?;
         let host: HostInventory = find(tx, place.host).await?;
         let storage = place.storage.ok_or_else(|| codes::INTERNAL.because("a new VM has a disk"))?;

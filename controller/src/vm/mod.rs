@@ -32,6 +32,7 @@ use std::time::Duration;
 use engine::db::Tx;
 use engine::inventory::{attach, page_uuids, present};
 use engine::module::Module;
+use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, plain, seconds};
 use engine::sweep::{By, Sweep};
 use engine::{Any, Id, Result, Stamp, inventory};
@@ -49,7 +50,7 @@ pub enum VmInstance {}
 
 inventory! {
     /// A VM as the API shows it. Memory in bytes.
-    VmInstanceInventory in "vm_instance" {
+    VmInstanceInventory in "vm_instance" seen Owned("uuid") {
         uuid: Id<VmInstance>,
         #[serde(skip)]
         internal_id: i64,
@@ -142,6 +143,11 @@ const SETTINGS: &[AnySetting] = &[
     EXPUNGE_INTERVAL.entry(|text| EXPUNGE_INTERVAL.accepts(text)),
 ];
 
+pub(crate) const TOTAL_NUM: Quota = Quota { name: "vm.totalNum", default: 20, used: store::NOT_DESTROYED };
+pub(crate) const NUM: Quota = Quota { name: "vm.num", default: 20, used: store::ON_HOSTS };
+pub(crate) const CPU_NUM: Quota = Quota { name: "vm.cpuNum", default: 80, used: store::CPUS };
+pub(crate) const MEMORY_SIZE: Quota = Quota { name: "vm.memorySize", default: 80 << 30, used: store::MEMORY };
+
 const EXPUNGE: Sweep = Sweep {
     name: "vm expunge",
     every: |engine| engine.setting(&EXPUNGE_INTERVAL),
@@ -158,6 +164,7 @@ const EVENTS: &[(&str, &str)] = &[
 
 pub fn module() -> Module {
     Module::new("vm")
+        .category("instance")
         .query::<VmInstanceInventory>("QueryVmInstance", "/vm-instances")
         .api::<api::CreateVmInstance>()
         .api::<api::UpdateVmInstance>()
@@ -177,6 +184,7 @@ pub fn module() -> Module {
         .flow::<remove::Destroy>()
         .cascade(&cascade::VmInstanceKind, cascade::EDGES)
         .settings(SETTINGS)
+        .quotas(&[&TOTAL_NUM, &NUM, &CPU_NUM, &MEMORY_SIZE])
         .sweep(EXPUNGE)
         .events(EVENTS)
 }

@@ -1,17 +1,31 @@
 use engine::db::{Tx, Value};
 use engine::inventory::find;
-use engine::{Any, Id, Result, Stamp, args, codes};
+use engine::{Any, Id, Result, Stamp, args, codes, quota};
 use serde_json::json;
 
 use super::allocate::{Demand, Page};
 use super::api::UpdateVmInstance;
 use super::create::Create;
-use super::{VmInstance, VmInstanceInventory};
+use super::{TOTAL_NUM, VmInstance, VmInstanceInventory};
 use crate::host::{self, Host, HostInventory, RESERVED_MEMORY};
 use crate::l3::L3Network;
 use crate::nic::{self, VmNicInventory};
 use crate::volume::{self, Volume, VolumeInventory};
 
+pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM vm_instance x \
+     JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid IN ($*)";
+pub(super) const NOT_DESTROYED: &str = "SELECT count(*) FROM account_resource_ref r \
+     JOIN vm_instance v ON v.uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'VmInstanceVO' AND v.state <> 'Destroyed'";
+pub(super) const ON_HOSTS: &str = "SELECT count(*) FROM account_resource_ref r \
+     JOIN host_claim c ON c.vm_instance_uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'VmInstanceVO'";
+pub(super) const CPUS: &str = "SELECT CAST(coalesce(sum(c.cpu), 0) AS BIGINT) FROM account_resource_ref r \
+     JOIN host_claim c ON c.vm_instance_uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'VmInstanceVO'";
+pub(super) const MEMORY: &str = "SELECT CAST(coalesce(sum(c.memory), 0) AS BIGINT) FROM account_resource_ref r \
+     JOIN host_claim c ON c.vm_instance_uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'VmInstanceVO'";
 pub(super) const ON_HOST: &str = "SELECT uuid, name, host_uuid FROM vm_instance WHERE host_uuid IN ($*)";
 pub(super) const DISK_ON_HOST: &str = "SELECT DISTINCT m.uuid, m.name, v.host_uuid FROM vm_instance m \
      JOIN volume v ON v.vm_instance_uuid = m.uuid WHERE v.host_uuid IN ($*)";
@@ -273,5 +287,6 @@ pub(super) async fn destroyed_before(tx: &mut Tx, limit: Stamp) -> Result<Vec<(I
 /// Makes a destroyed VM a stopped one again.
 pub(super) async fn recover(tx: &mut Tx, uuid: Id<Any>) -> Result<()> {
     let vm: VmInstanceInventory = find(tx, uuid).await?;
-    change_state(tx, &vm, &["Destroyed"], "Stopped").await
+    change_state(tx, &vm, &["Destroyed"], "Stopped").await?;
+    quota::check(tx, uuid, &[(&TOTAL_NUM, 1)]).await
 }

@@ -8,6 +8,7 @@
 mod store;
 
 use engine::module::Module;
+use engine::quota::Quota;
 use engine::{Any, Id, Stamp, inventory};
 
 use crate::host::Host;
@@ -21,7 +22,7 @@ pub enum Volume {}
 
 inventory! {
     /// A volume as the API shows it. Sizes in bytes.
-    VolumeInventory in "volume" {
+    VolumeInventory in "volume" seen Owned("uuid") {
         uuid: Id<Volume>,
         name: String,
         description: Option<String>,
@@ -45,6 +46,10 @@ inventory! {
     }
 }
 
+pub(crate) const DATA_NUM: Quota = Quota { name: "volume.data.num", default: 40, used: store::DATA_VOLUMES };
+/// Of all volumes, roots too.
+pub(crate) const CAPACITY: Quota = Quota { name: "volume.capacity", default: 10 << 40, used: store::SIZES };
+
 pub fn module() -> Module {
-    Module::new("volume").query::<VolumeInventory>("QueryVolume", "/volumes")
+    Module::new("volume").query::<VolumeInventory>("QueryVolume", "/volumes").quotas(&[&DATA_NUM, &CAPACITY])
 }

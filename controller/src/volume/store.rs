@@ -1,10 +1,15 @@
 use engine::db::Tx;
-use engine::{Any, Id, Result, Stamp, args, codes};
+use engine::{Any, Id, Result, Stamp, args, codes, quota};
 
-use super::{Volume, VolumeInventory};
+use super::{CAPACITY, Volume, VolumeInventory};
 use crate::host::Host;
 use crate::primary_storage::PrimaryStorage;
 
+pub(super) const DATA_VOLUMES: &str = "SELECT count(*) FROM account_resource_ref r \
+     JOIN volume v ON v.uuid = r.resource_uuid \
+     WHERE r.account_uuid = $1 AND r.resource_type = 'VolumeVO' AND v.type = 'Data' AND v.status <> 'Deleted'";
+pub(super) const SIZES: &str = "SELECT CAST(coalesce(sum(v.size), 0) AS BIGINT) FROM account_resource_ref r \
+     JOIN volume v ON v.uuid = r.resource_uuid WHERE r.account_uuid = $1 AND r.resource_type = 'VolumeVO'";
 const INSERT: &str = "INSERT INTO volume (uuid, name, primary_storage_uuid, host_uuid, vm_instance_uuid, \
      root_image_uuid, install_path, type, format, size, device_id, state, status, is_shareable, \
      create_date, last_op_date) \
@@ -33,7 +38,7 @@ pub async fn claim_root(tx: &mut Tx, root: NewRoot<'_>) -> Result<()> {
     let mut row = args![root.uuid, format!("ROOT-for-{}", root.name), root.storage, root.host, root.vm];
     row.extend(args![root.image, root.install_path, root.size, Stamp::now()]);
     tx.exec(INSERT, row).await?;
-    Ok(())
+    quota::check(tx, root.uuid, &[(&CAPACITY, root.size)]).await
 }
 
 pub async fn ready(tx: &mut Tx, volume: Id<Volume>, size: i64, actual_size: i64) -> Result<()> {

@@ -14,7 +14,7 @@ pub enum Zone {}
 
 inventory! {
     /// A zone as the API shows it.
-    ZoneInventory in "zone" {
+    ZoneInventory in "zone" seen Everyone {
         uuid: Id<Zone>,
         name: String,
         description: Option<String>,
@@ -34,4 +34,5 @@ pub fn module() -> Module {
         .api::<api::ChangeZoneState>()
         .api::<api::DeleteZone>()
         .cascade(&cascade::ZoneKind, &[])
+        .admin()
 }

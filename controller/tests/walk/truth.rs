@@ -82,6 +82,12 @@ const NEVER: &[(&str, &str)] = &[
         "SELECT ip FROM used_ip WHERE used_for = 'DHCP' AND ip_range_uuid NOT IN (SELECT uuid FROM ip_range)",
     ),
     (
+        "a resource that nobody owns",
+        "SELECT uuid FROM (SELECT uuid FROM vm_instance UNION ALL SELECT uuid FROM volume \
+         UNION ALL SELECT uuid FROM vm_nic UNION ALL SELECT uuid FROM image UNION ALL SELECT uuid FROM l3_network) r \
+         WHERE uuid NOT IN (SELECT resource_uuid FROM account_resource_ref)",
+    ),
+    (
         "a storage of a host to whose cluster it is not attached",
         "SELECT p.host_uuid FROM primary_storage_host p JOIN host h ON h.uuid = p.host_uuid \
          WHERE NOT EXISTS (SELECT 1 FROM primary_storage_cluster c WHERE c.cluster_uuid = h.cluster_uuid \

@@ -5,15 +5,17 @@
 //! dead owner has left is run again by whom the ring names.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::Api;
+use super::{Api, audit};
 use crate::args;
 use crate::db::Tx;
 use crate::engine::Engine;
@@ -22,26 +24,32 @@ use crate::flow::{self, Flow, Start};
 use crate::id::{Any, Id, Stamp};
 use crate::node::{self, Era, Node};
 
-const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, owner, web_hook, hooked, create_date) \
-     VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8) ON CONFLICT (uuid) DO NOTHING";
+const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, owner, web_hook, hooked, create_date, \
+     user_uuid, session, address, resource) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12) \
+     ON CONFLICT (uuid) DO NOTHING";
+const KNOWN: &str = "SELECT (SELECT count(*) FROM account_resource_ref WHERE resource_uuid = $1) \
+     + (SELECT count(*) FROM job WHERE resource = $1 AND state <> 'done') AS known";
 const FOLLOW: &str = "UPDATE job SET state = 'running', flow = $2 WHERE uuid = $1 AND state = 'queued'";
 const SETTLE: &str = "UPDATE job SET state = 'done', success = $3, result = $4, end_date = $5 \
      WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
 const SETTLE_OF: &str = "UPDATE job SET state = 'done', success = $3, result = $4, end_date = $5 \
      WHERE uuid = $1 AND flow = $2 AND state = 'running'";
-const RESULT: &str = "SELECT state, success, result FROM job WHERE uuid = $1";
-const ABANDONED: &str = "SELECT uuid, api, account, params, owner, web_hook FROM job \
+const RESULT: &str = "SELECT state, success, result FROM job WHERE uuid = $1 \
+     AND (CAST($2 AS TEXT) IS NULL OR account = $2) AND (end_date IS NULL OR end_date >= $3)";
+const ABANDONED: &str = "SELECT uuid, api, account, user_uuid, params, owner, web_hook FROM job \
      WHERE state = 'queued' AND owner NOT IN (SELECT uuid FROM node) ORDER BY create_date";
-const CLAIM: &str = "SELECT uuid, api, account, params, owner, web_hook FROM job \
+const CLAIM: &str = "SELECT uuid, api, account, user_uuid, params, owner, web_hook FROM job \
      WHERE state = 'queued' AND uuid = $1 AND owner = $2";
 const ADOPT: &str = "UPDATE job SET owner = $3 WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
 const UNHOOKED: &str = "SELECT uuid FROM job WHERE state = 'done' AND NOT hooked";
 const HOOK: &str = "SELECT web_hook, success, result FROM job WHERE uuid = $1 AND NOT hooked";
 const HOOKED: &str = "UPDATE job SET hooked = $2 WHERE uuid = $1";
+const FORGET: &str = "UPDATE job SET result = NULL WHERE success AND result IS NOT NULL AND end_date < $1";
 const EXPIRE: &str = "DELETE FROM job WHERE state = 'done' AND end_date < $1";
 
-/// How long results are kept, as ZStack keeps them.
-const KEPT: std::time::Duration = std::time::Duration::from_secs(10_800);
+/// How long results can be polled, as with ZStack; afterwards a job is the record of its call.
+const KEPT: Duration = Duration::from_secs(10_800);
+
 /// A web hook is tried this often, two seconds apart, as ZStack does.
 const HOOK_TRIES: u32 = 15;
 
@@ -51,11 +59,18 @@ pub struct Job {
     era: Arc<Era>,
     id: Id<Any>,
     api: &'static str,
-    account: Id<Any>,
+    who: Who,
     /// Somebody wants to be told of its end.
     hooked: bool,
     /// The hash of the preview that the caller agreed to.
     agreed: Option<String>,
+}
+
+/// Whose call a job is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Who {
+    pub account: Id<Any>,
+    pub user: Option<Id<Any>>,
 }
 
 /// Proof that a job was settled or will be by its flow.
@@ -65,7 +80,14 @@ pub struct Settled(());
 pub(super) struct NewJob {
     pub id: Id<Any>,
     pub api: &'static str,
-    pub account: Id<Any>,
+    pub who: Who,
+    /// Of the session, for the record.
+    pub token: String,
+    pub address: Option<IpAddr>,
+    /// What it makes, or works on.
+    pub resource: Option<Id<Any>>,
+    /// It makes the resource, which must not be there yet.
+    pub makes: bool,
     /// Without secrets.
     pub params: Value,
     pub web_hook: Option<String>,
@@ -76,6 +98,7 @@ struct JobRow {
     uuid: Id<Any>,
     api: String,
     account: Id<Any>,
+    user_uuid: Option<Id<Any>>,
     params: String,
     owner: Id<Node>,
     web_hook: Option<String>,
@@ -108,7 +131,12 @@ impl Job {
 
     /// Whose call it is.
     pub fn account(&self) -> Id<Any> {
-        self.account
+        self.who.account
+    }
+
+    /// Which of the account's users makes it, when one does.
+    pub fn user(&self) -> Option<Id<Any>> {
+        self.who.user
     }
 
     pub fn id(&self) -> Id<Any> {
@@ -156,13 +184,8 @@ impl Job {
     }
 
     /// One that does the call `api` for `account`, as this era's work.
-    pub(super) fn new(
-        engine: &Engine,
-        era: &Arc<Era>,
-        id: Id<Any>,
-        (api, account): (&'static str, Id<Any>),
-    ) -> Job {
-        Job { engine: engine.clone(), era: Arc::clone(era), id, api, account, hooked: false, agreed: None }
+    pub(super) fn new(engine: &Engine, era: &Arc<Era>, id: Id<Any>, (api, who): (&'static str, Who)) -> Job {
+        Job { engine: engine.clone(), era: Arc::clone(era), id, api, who, hooked: false, agreed: None }
     }
 
     /// Somebody wants to be told of its end.
@@ -222,8 +245,14 @@ impl Job {
 
 /// Enters the job; false when there is one of this id.
 pub(super) async fn enter(tx: &mut Tx, job: NewJob, owner: Id<Node>) -> Result<bool> {
-    let hooked = job.web_hook.is_none();
-    let row = args![job.id, job.api, job.account, &job.params, owner, job.web_hook, hooked, Stamp::now()];
+    if let Some(new) = job.resource.filter(|_| job.makes)
+        && tx.number(KNOWN, args![new]).await? > 0
+    {
+        return Err(codes::INVALID_ARGUMENT.because(format!("there is one of uuid {new} already")));
+    }
+    let (hooked, address) = (job.web_hook.is_none(), job.address.map(|address| address.to_string()));
+    let mut row = args![job.id, job.api, job.who.account, &job.params, owner, job.web_hook, hooked];
+    row.extend(args![Stamp::now(), job.who.user, job.token, address, job.resource]);
     Ok(tx.exec(INSERT, row).await? == 1)
 }
 
@@ -273,9 +302,10 @@ async fn settle(
     Ok(tx.exec(sql, whose).await? == 1)
 }
 
-/// What polling answers.
-pub(super) async fn poll(tx: &mut Tx, job: Id<Any>) -> Result<(StatusCode, Value)> {
-    let row = tx.opt::<(String, Option<bool>, Option<String>)>(RESULT, args![job]).await?;
+/// What polling answers, to this account when one is named.
+pub(super) async fn poll(tx: &mut Tx, job: Id<Any>, account: Option<Id<Any>>) -> Result<(StatusCode, Value)> {
+    let since = Stamp::now().minus(KEPT);
+    let row = tx.opt::<(String, Option<bool>, Option<String>)>(RESULT, args![job, account, since]).await?;
     let Some((state, success, result)) = row else {
         let error = codes::NOT_FOUND.because(format!("there is no job {job}, or it has expired"));
         return Ok((StatusCode::NOT_FOUND, serde_json::json!({ "error": error })));
@@ -331,16 +361,24 @@ async fn adopt(engine: &Engine, era: &Arc<Era>, row: JobRow) -> Result<()> {
     let change = args![row.uuid, row.owner, era.id];
     if engine.db().write(move |tx| Box::pin(tx.exec(ADOPT, change))).await? == 1 {
         tracing::info!(job = %row.uuid, api, "job adopted");
-        let job = Job::new(engine, era, row.uuid, (api, row.account)).hooked(row.web_hook.is_some());
+        let who = Who { account: row.account, user: row.user_uuid };
+        let job = Job::new(engine, era, row.uuid, (api, who)).hooked(row.web_hook.is_some());
         job.begin(serde_json::from_str(&row.params)?);
     }
     Ok(())
 }
 
-/// Forgets results whose time is over.
+/// Forgets results, and records, whose time is over.
 pub(crate) async fn expire(engine: &Engine) -> Result<()> {
-    let limit = Stamp(Stamp::now().0 - i64::try_from(KEPT.as_micros()).unwrap_or(0));
-    engine.db().write(move |tx| Box::pin(tx.exec(EXPIRE, args![limit]))).await.map(|_| ())
+    let kept = engine.setting(&audit::KEPT).max(KEPT);
+    let (results, records) = (Stamp::now().minus(KEPT), Stamp::now().minus(kept));
+    let unit = engine.db().write(move |tx| {
+        Box::pin(async move {
+            tx.exec(FORGET, args![results]).await?;
+            tx.exec(EXPIRE, args![records]).await
+        })
+    });
+    unit.await.map(|_| ())
 }
 
 /// Tells the job's web hook, if it has one.

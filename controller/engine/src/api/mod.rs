@@ -4,6 +4,8 @@
 //! * An [`Ask`] is answered at once (login, version).
 //! * A query lists an inventory ([`crate::query`]).
 
+mod access;
+pub(crate) mod audit;
 pub(crate) mod job;
 mod measure;
 mod portal;
@@ -11,6 +13,10 @@ mod request;
 
 use std::future::Future;
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
 use axum::http::Method;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -27,6 +33,7 @@ use crate::error::Result;
 use crate::id::{Any, Id};
 use crate::inventory::Inventory;
 use crate::query::Query;
+use crate::scope::{Place, Scope};
 
 /// A call that changes something. Made by [`api!`](crate::api!).
 pub trait Api: DeserializeOwned + Send + 'static {
@@ -62,9 +69,39 @@ pub struct Route {
     pub body: Option<&'static str>,
     /// Parameters that are neither stored nor logged.
     pub secrets: &'static [&'static str],
+    /// Only the administrator may make the call.
+    pub admin: bool,
+    /// Parameters of the body that name what the call changes, beside the first one of the path and `uuid`:
+    /// what is shared with an account may be used by its calls, not changed.
+    pub changes: &'static [&'static str],
+    pub params: &'static [Param],
+}
+
+/// A parameter of a call as it is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// snake_case.
+    pub name: &'static str,
+    pub kind: &'static str,
 }
 
 impl Route {
+    const EMPTY: Route = Route {
+        name: "",
+        method: "",
+        path: "",
+        body: None,
+        secrets: &[],
+        admin: false,
+        changes: &[],
+        params: &[],
+    };
+
+    /// The parameters that stand in the path, in order.
+    pub fn in_path(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
     pub fn method(&self) -> Method {
         Method::from_bytes(self.method.as_bytes()).expect("routes are written with proper methods")
     }
@@ -74,23 +111,55 @@ impl Route {
 pub struct Asked {
     pub engine: Engine,
     pub session: Option<Session>,
+    /// Where the question comes from, as far as this program can see.
+    pub address: Option<IpAddr>,
 }
 
 /// Whose session a call carries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Session {
-    pub uuid: Id<Any>,
+    /// For records; nobody can log in with it.
+    pub token: String,
     pub account: Id<Any>,
+    /// One of the account's users; otherwise it is the account itself.
+    pub user: Option<Id<Any>>,
+    /// Everything may be seen and done.
+    pub admin: bool,
+    /// What policies and roles allow, where there are any.
+    pub rights: Option<Arc<dyn Rights>>,
 }
 
-/// Finds the session that the `Authorization` header names; contributed by the module of accounts.
-pub type Gate = fn(Engine, String) -> BoxFuture<'static, Result<Session>>;
+/// What a session may do, by the names of calls.
+pub trait Rights: Send + Sync {
+    fn allow(&self, call: &Entry) -> bool;
+}
 
-/// `api! { /// docs  CreateZone: POST "/zones" "params" { name: String, … } }`: the struct of a call's
-/// parameters, and its route. Unknown parameters are refused.
+/// Who says so, and of what.
+pub struct Credentials {
+    pub authorization: String,
+    pub method: Method,
+    pub path_and_query: String,
+    pub headers: axum::http::HeaderMap,
+    pub body: Bytes,
+}
+
+impl Credentials {
+    /// A header's text; nothing when it is not there.
+    pub fn text(&self, header: &str) -> &str {
+        self.headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Finds the session that a request proves; contributed by the module of accounts.
+pub type Gate = fn(Engine, Credentials) -> BoxFuture<'static, Result<Session>>;
+
+/// `api! { /// docs  CreateZone: POST "/zones" "params" only admin { name: String, … } }`: the struct of a
+/// call's parameters, and its route. Unknown parameters are refused. Without `only admin` all accounts may
+/// make the call, on what they see; what it changes must be their own ([`Route::changes`]).
 #[macro_export]
 macro_rules! api {
-    ($(#[$meta:meta])* $name:ident: $method:ident $path:literal $($body:literal)? $(secret [$($secret:literal),*])?
+    ($(#[$meta:meta])* $name:ident: $method:ident $path:literal $($body:literal)? $(only $who:ident)?
+        $(secret [$($secret:literal),*])? $(changes [$($changed:literal),*])?
         { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, serde::Deserialize)]
@@ -104,9 +173,17 @@ macro_rules! api {
                 path: $path,
                 body: $crate::api!(@body $($body)?),
                 secrets: &[$($($secret),*)?],
+                admin: $crate::api!(@only $($who)?),
+                changes: &[$($($changed),*)?],
+                params: &[$($crate::api::Param {
+                    name: $crate::inventory::unraw(stringify!($field)),
+                    kind: stringify!($ty),
+                }),*],
             };
         }
     };
+    (@only) => { false };
+    (@only admin) => { true };
     (@body) => { None };
     (@body $body:literal) => { Some($body) };
 }
@@ -151,6 +228,8 @@ type RunQuery = Box<dyn for<'t> Fn(Query, &'t mut Tx) -> BoxFuture<'t, Result<Va
 /// A call as the portal keeps it.
 pub struct Entry {
     pub route: Route,
+    /// ZStack's word for what it is about, in policies: `instance:CreateVmInstance`.
+    pub category: &'static str,
     pub(crate) kind: EntryKind,
 }
 
@@ -163,9 +242,11 @@ pub(crate) enum EntryKind {
     },
     Ask {
         open: bool,
+        check: fn(Value) -> Result<()>,
         run: RunAsk,
     },
     Query {
+        place: Place,
         run: RunQuery,
     },
 }
@@ -187,7 +268,7 @@ impl Entry {
                 request::read::<A>(A::ROUTE.name, params)?.cascade(tx).await
             })
         });
-        Entry { route: A::ROUTE, kind: EntryKind::Job { check, run, cascade } }
+        Entry { route: A::ROUTE, category: "", kind: EntryKind::Job { check, run, cascade } }
     }
 
     /// The cascade that the call with `params` would run.
@@ -203,13 +284,49 @@ impl Entry {
             let call: A = request::read(A::ROUTE.name, params)?;
             Ok(Box::pin(call.answer(asked)))
         });
-        Entry { route: A::ROUTE, kind: EntryKind::Ask { open: A::OPEN, run } }
+        let check = |params| request::read::<A>(A::ROUTE.name, params).map(|_| ());
+        Entry { route: A::ROUTE, category: "", kind: EntryKind::Ask { open: A::OPEN, check, run } }
     }
 
     /// `GET path` and `GET path/{uuid}`.
     pub fn query<I: Inventory>(name: &'static str, path: &'static str) -> Self {
-        let route = Route { name, method: "GET", path, body: None, secrets: &[] };
+        let named = I::FIELDS.iter().any(|field| field.column == "uuid");
+        let place = Place { table: I::TABLE, scope: I::SCOPE, named };
+        let admin = I::SCOPE == Scope::Admin;
+        let route = Route { name, method: "GET", path, admin, ..Route::EMPTY };
         let run: RunQuery = Box::new(|query, tx| Box::pin(async move { query.run::<I>(tx).await }));
-        Entry { route, kind: EntryKind::Query { run } }
+        Entry { route, category: "", kind: EntryKind::Query { place, run } }
+    }
+
+    /// As policies name it: `instance:CreateVmInstance`.
+    pub fn action(&self) -> String {
+        format!("{}:{}", self.category, self.route.name)
+    }
+
+    /// Who sees what the call lists, when it is a query.
+    pub fn scope(&self) -> Option<Scope> {
+        self.place().map(|place| place.scope)
+    }
+
+    /// Where what the call lists stands, when it is a query.
+    pub fn table(&self) -> Option<&'static str> {
+        self.place().map(|place| place.table)
+    }
+
+    /// Whether the call only looks.
+    pub fn looks(&self) -> bool {
+        !matches!(self.kind, EntryKind::Job { .. })
+    }
+
+    /// Whether it may be called without a session.
+    pub fn is_open(&self) -> bool {
+        matches!(self.kind, EntryKind::Ask { open: true, .. })
+    }
+
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self.kind {
+            EntryKind::Query { place, .. } => Some(place),
+            _ => None,
+        }
     }
 }

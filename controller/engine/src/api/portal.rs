@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{RawPathParams, State};
+use axum::extract::{ConnectInfo, FromRequest, OriginalUri, RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodFilter, any, get, on};
 use serde_json::{Value, json};
 
-use super::job::{self, Job, NewJob};
-use super::request;
-use super::{Asked, Entry, EntryKind, Session};
+use super::job::{self, Job, NewJob, Who};
+use super::{Asked, Credentials, Entry, EntryKind, Session};
+use super::{access, request};
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
@@ -67,42 +68,49 @@ async fn nowhere(method: Method, uri: Uri) -> Refused {
     Refused(StatusCode::NOT_FOUND, error)
 }
 
-async fn poll(State(engine): State<Engine>, path: RawPathParams) -> Result<Response, Refused> {
+async fn poll(
+    State(engine): State<Engine>,
+    path: RawPathParams,
+    request: Request,
+) -> Result<Response, Refused> {
     let job = job_id(path.iter().next().map_or("", |(_, value)| value))?;
-    let (status, body) = job::poll(&mut engine.db().read().await?, job).await?;
+    let session = Asking::read(request).await?.session(&engine).await?;
+    let account = (!session.admin).then_some(session.account);
+    let (status, body) = job::poll(&mut engine.db().read().await?, job, account).await?;
     Ok((status, Json(body)).into_response())
 }
 
 async fn handle(
     State(place): State<Arc<Place>>,
     path: RawPathParams,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, Refused> {
     let malformed = |error| Refused(StatusCode::BAD_REQUEST, error);
-    let mut url = pairs(&uri);
-    let body = request::body(&body).map_err(malformed)?;
+    let asking = Asking::read(request).await?;
+    let mut url = pairs(&asking.uri);
+    let body = request::body(&asking.body).map_err(malformed)?;
     let entry = place.choose(&body).map_err(malformed)?;
-    let session = place.session(&headers, &entry).await?;
+    let session = place.session(&asking, &entry).await?;
     if let EntryKind::Query { .. } = &entry.kind {
         let query = Query::parse(&url).map_err(malformed)?;
-        return Ok(Json(place.find(&entry, query).await?).into_response());
+        return Ok(Json(place.find(&entry, query, session).await?).into_response());
     }
     let preview = wants_preview(&mut url).map_err(malformed)?;
     let params = request::params(&path, &url, entry.route.body, body).map_err(malformed)?;
+    if let Some(session) = session.as_ref().filter(|_| !entry.is_open()) {
+        access::admit(&place.engine, &entry, session, &params).await.map_err(refused)?;
+    }
     match (&entry.kind, session) {
         (EntryKind::Ask { run, .. }, session) => {
-            let asked = Asked { engine: place.engine.clone(), session };
+            let asked = Asked { engine: place.engine.clone(), session, address: asking.address };
             Ok(Json(run(params, asked).map_err(malformed)?.await?).into_response())
         }
-        (EntryKind::Job { check, .. }, Some(session)) => {
-            check(params.clone()).map_err(malformed)?;
-            if preview {
-                return Ok(Json(place.preview(&entry, params).await?).into_response());
-            }
+        (EntryKind::Job { .. }, Some(_)) if preview => {
+            Ok(Json(place.preview(&entry, params).await?).into_response())
+        }
+        (EntryKind::Job { .. }, Some(session)) => {
             place.refuse_moved(&entry, &params).await?;
-            accept(&place.engine, entry.route.name, session, params, &headers).await
+            accept(&place.engine, &entry, session, params, &asking).await
         }
         _ => Err(codes::INTERNAL.because("a call without a session reached a job").into()),
     }
@@ -112,15 +120,14 @@ async fn handle(
 async fn one(
     State(place): State<Arc<Place>>,
     path: RawPathParams,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Refused> {
-    let entry = Arc::clone(&place.entries[0]);
-    place.session(&headers, &entry).await?;
-    let mut query = Query::parse(&pairs(&uri))?;
+    let (entry, asking) = (Arc::clone(&place.entries[0]), Asking::read(request).await?);
+    let session = place.session(&asking, &entry).await?;
+    let mut query = Query::parse(&pairs(&asking.uri))?;
     let uuid = path.iter().next().map_or("", |(_, value)| value);
     query.conditions.push(format!("uuid={uuid}"));
-    let reply = place.find(&entry, query).await?;
+    let reply = place.find(&entry, query, session).await?;
     if reply["inventories"].as_array().is_some_and(Vec::is_empty) {
         let error =
             codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
@@ -141,10 +148,13 @@ impl Place {
         })
     }
 
-    async fn find(&self, entry: &Arc<Entry>, query: Query) -> Result<Value> {
+    /// What the session sees.
+    async fn find(&self, entry: &Arc<Entry>, mut query: Query, session: Option<Session>) -> Result<Value> {
         let entry = Arc::clone(entry);
+        let session = session.ok_or_else(|| codes::INTERNAL.because("a query without a session"))?;
+        query.account = (!session.admin).then_some(session.account);
         let read = self.engine.db().read_much(move |tx| match &entry.kind {
-            EntryKind::Query { run } => run(query, tx),
+            EntryKind::Query { run, .. } => run(query, tx),
             _ => Box::pin(ready(Err(codes::INTERNAL.because("a call that is no query was asked as one")))),
         });
         read.await
@@ -185,18 +195,19 @@ impl Place {
         }
     }
 
-    async fn session(&self, headers: &HeaderMap, entry: &Entry) -> Result<Option<Session>, Refused> {
-        let open = matches!(entry.kind, EntryKind::Ask { open: true, .. });
-        let named = headers.get("authorization").and_then(|value| value.to_str().ok());
-        if open && named.is_none() {
+    /// Of who makes the call, and may.
+    async fn session(&self, asking: &Asking, entry: &Entry) -> Result<Option<Session>, Refused> {
+        let open = entry.is_open();
+        if open && asking.text("authorization").is_none() {
             return Ok(None);
         }
-        let found = self.engine.authenticate(named.unwrap_or_default()).await;
-        match found {
-            Ok(session) => Ok(Some(session)),
-            Err(error) if error.is(codes::DATABASE) => Err(error.into()),
-            Err(_) if open => Ok(None),
-            Err(error) => Err(Refused(StatusCode::UNAUTHORIZED, error)),
+        match asking.session(&self.engine).await {
+            Ok(session) => {
+                access::permit(entry, &session).map_err(refused)?;
+                Ok(Some(session))
+            }
+            Err(Refused(StatusCode::UNAUTHORIZED, _)) if open => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -210,33 +221,94 @@ fn wants_preview(url: &mut Vec<(String, String)>) -> Result<bool> {
     })
 }
 
+/// A request as it came.
+struct Asking {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    address: Option<IpAddr>,
+}
+
+impl Asking {
+    async fn read(request: Request) -> Result<Asking, Refused> {
+        let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        // As it came, for what is nested sees a part only.
+        let uri = request.extensions().get::<OriginalUri>().map(|uri| uri.0.clone());
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts.clone(), body);
+        let body = Bytes::from_request(request, &()).await.map_err(|e| {
+            Refused(e.status(), codes::INVALID_ARGUMENT.because(format!("the body is unreadable: {e}")))
+        })?;
+        let (method, uri) = (parts.method, uri.unwrap_or(parts.uri));
+        Ok(Asking { method, uri, headers: parts.headers, body, address })
+    }
+
+    fn text(&self, header: &str) -> Option<&str> {
+        self.headers.get(header).and_then(|value| value.to_str().ok())
+    }
+
+    async fn session(&self, engine: &Engine) -> Result<Session, Refused> {
+        let credentials = Credentials {
+            authorization: self.text("authorization").unwrap_or_default().to_owned(),
+            method: self.method.clone(),
+            path_and_query: self.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+        };
+        engine.authenticate(credentials).await.map_err(|error| match error.is(codes::DATABASE) {
+            true => error.into(),
+            false => Refused(StatusCode::UNAUTHORIZED, error),
+        })
+    }
+}
+
+/// What is refused before it is a job.
+fn refused(error: ErrorCode) -> Refused {
+    let status = [
+        (codes::NOT_FOUND, StatusCode::NOT_FOUND),
+        (codes::DENIED, StatusCode::FORBIDDEN),
+        (codes::INVALID_ARGUMENT, StatusCode::BAD_REQUEST),
+    ];
+    let known = status.iter().find(|(code, _)| error.is(*code));
+    Refused(known.map_or(StatusCode::SERVICE_UNAVAILABLE, |(_, status)| *status), error)
+}
+
 /// Makes the job durable, then acknowledges it, then starts it.
 async fn accept(
     engine: &Engine,
-    api: &'static str,
+    entry: &Entry,
     session: Session,
     params: Value,
-    headers: &HeaderMap,
+    asking: &Asking,
 ) -> Result<Response, Refused> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let id = text("x-job-uuid").map(job_id).transpose()?.unwrap_or_else(Id::random);
+    if asking.text("x-web-hook").is_some() && !session.admin {
+        let details =
+            "web hooks are for the administrator, for this program can reach what you cannot: poll the job";
+        return Err(refused(codes::DENIED.because(details)));
+    }
+    let id = asking.text("x-job-uuid").map(job_id).transpose()?.unwrap_or_else(Id::random);
     let new = NewJob {
         id,
-        api,
-        account: session.account,
-        params: engine.without_secrets(api, params.clone()),
-        web_hook: text("x-web-hook").map(str::to_owned),
+        api: entry.route.name,
+        who: Who { account: session.account, user: session.user },
+        token: session.token,
+        address: asking.address,
+        resource: access::resource(&entry.route, &params, id),
+        makes: access::makes(&entry.route),
+        params: engine.without_secrets(entry.route.name, params.clone()),
+        web_hook: asking.text("x-web-hook").map(str::to_owned),
     };
     // On its own, for the client may hang up: a job that was entered is worked on by nobody else.
     let entered = tokio::spawn(enter(engine.clone(), new, params)).await;
     entered.unwrap_or_else(|_| Err(codes::INTERNAL.because("entering the job panicked").into()))?;
-    let host = text("host").unwrap_or("127.0.0.1");
+    let host = asking.text("host").unwrap_or("127.0.0.1");
     let location = format!("http://{host}/zstack/v1/api-jobs/{id}");
     Ok((StatusCode::ACCEPTED, Json(json!({ "location": location }))).into_response())
 }
 
 async fn enter(engine: Engine, new: NewJob, params: Value) -> Result<(), Refused> {
-    let (id, api, account, era) = (new.id, new.api, new.account, engine.era()?);
+    let (id, api, who, era) = (new.id, new.api, new.who, engine.era()?);
     let (owner, hooked) = (era.id, new.web_hook.is_some());
     let entered = engine.db().write(move |tx| Box::pin(job::enter(tx, new, owner))).await;
     let entered = entered.inspect_err(|error| {
@@ -244,11 +316,11 @@ async fn enter(engine: Engine, new: NewJob, params: Value) -> Result<(), Refused
             engine.watched_jobs().stalled(id);
         }
     });
-    if !entered? {
+    if !entered.map_err(refused)? {
         let error = codes::INVALID_ARGUMENT.because(format!("there is a job {id} already: poll it"));
         return Err(Refused(StatusCode::BAD_REQUEST, error));
     }
-    Job::new(&engine, &era, id, (api, account)).hooked(hooked).begin(params);
+    Job::new(&engine, &era, id, (api, who)).hooked(hooked).begin(params);
     Ok(())
 }
 

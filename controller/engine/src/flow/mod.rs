@@ -205,6 +205,7 @@ pub fn module() -> Module {
         .api::<CancelFlow>()
         .api::<RetryFlow>()
         .api::<AbandonFlow>()
+        .admin()
 }
 
 /// A type of flow as the engine keeps it.

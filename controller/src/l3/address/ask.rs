@@ -119,7 +119,7 @@ impl Ask for CheckIpAvailability {
 }
 
 api! {
-    GetIpAddressCapacity: GET "/ip-capacity" {
+    GetIpAddressCapacity: GET "/ip-capacity" only admin {
         #[serde(default, deserialize_with = "validate::list")]
         zone_uuids: Vec<Id<Zone>>,
         #[serde(default, deserialize_with = "validate::list")]

@@ -24,7 +24,7 @@ pub enum UsedIp {}
 
 inventory! {
     /// An address in use as the API shows it.
-    UsedIpInventory in "used_ip" {
+    UsedIpInventory in "used_ip" seen Owned("vm_nic_uuid") {
         uuid: Id<UsedIp>,
         ip_range_uuid: Id<IpRange>,
         l3_network_uuid: Id<L3Network>,

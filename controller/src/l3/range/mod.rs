@@ -24,7 +24,7 @@ pub enum IpRange {}
 
 inventory! {
     /// An IP range as the API shows it.
-    IpRangeInventory in "ip_range" {
+    IpRangeInventory in "ip_range" seen Owned("uuid") {
         uuid: Id<IpRange>,
         l3_network_uuid: Id<L3Network>,
         name: String,

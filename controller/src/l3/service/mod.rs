@@ -26,7 +26,7 @@ pub(super) use store::{assigned, hosts_concerned, of_all, replace};
 
 inventory! {
     /// A provider of network services as the API shows it.
-    NetworkServiceProviderInventory in "network_service_provider" {
+    NetworkServiceProviderInventory in "network_service_provider" seen Everyone {
         uuid: Id<Any>,
         name: String,
         description: Option<String>,

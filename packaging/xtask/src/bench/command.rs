@@ -164,7 +164,7 @@ pub fn aim(to: SocketAddr, path: &'static str, fresh: bool) -> Aim {
         status: 200,
         fresh,
         request: Arc::new(request),
-        question: |_| String::new(),
+        question: Arc::new(|_| String::new()),
         success: None,
     }
 }

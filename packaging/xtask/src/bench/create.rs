@@ -249,7 +249,12 @@ impl Cloud {
                 body.len()
             )
         };
-        let question = |id: &str| format!("GET /zstack/v1/api-jobs/{id} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        let asker = self.api.session().to_owned();
+        let question = Arc::new(move |id: &str| {
+            format!(
+                "GET /zstack/v1/api-jobs/{id} HTTP/1.1\r\nhost: bench\r\nauthorization: OAuth {asker}\r\n\r\n"
+            )
+        });
         let success = Some(("x-job-success", "true"));
         Aim { to, told, status: 202, fresh: false, request: Arc::new(request), question, success }
     }
@@ -291,7 +296,7 @@ pub fn wanted(fleet: &Fleet) -> Result<Wanted> {
 fn floor_aim(to: SocketAddr) -> Aim {
     let request =
         move |_: &str, _: &str| format!("POST / HTTP/1.1\r\nhost: {to}\r\ncontent-length: 2\r\n\r\n{{}}");
-    let question = |_: &str| String::new();
+    let question = Arc::new(|_: &str| String::new());
     Aim {
         to,
         told: Told::Answer,

@@ -43,7 +43,7 @@ pub struct Aim {
     /// The whole request, of an id and the address to call back.
     pub request: Request,
     /// The whole question how it goes, of an id; answered by 202 while it goes on.
-    pub question: fn(&str) -> String,
+    pub question: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// What a callback's header must say, for the work to count as well done.
     pub success: Option<(&'static str, &'static str)>,
 }
@@ -271,7 +271,7 @@ mod tests {
             status: 200,
             fresh: false,
             request: Arc::new(|id, _| format!("GET /{id} HTTP/1.1\r\n\r\n")),
-            question: |_| String::new(),
+            question: Arc::new(|_| String::new()),
             success: None,
         }
     }
