@@ -25,6 +25,7 @@ pub mod offering;
 pub mod primary_storage;
 pub mod setting;
 pub mod sweep;
+pub mod tag;
 pub mod vm;
 pub mod volume;
 pub mod zone;
@@ -94,6 +95,7 @@ impl Controller {
             db,
             modules: modules::all(),
             gate: account::gate,
+            scope: engine::query::everything,
             caller,
             membership: config.membership(agents, home.id().to_owned())?,
             stop: stop.clone(),

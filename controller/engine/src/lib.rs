@@ -20,6 +20,7 @@ pub mod query;
 pub mod queue;
 pub mod setting;
 pub mod sweep;
+pub mod tag;
 
 pub use engine::Engine;
 pub use error::{ErrorCode, Result, codes};

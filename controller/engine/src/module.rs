@@ -7,8 +7,10 @@ use crate::api::{Api, Ask, Entry};
 use crate::cascade::{Action, Edge, Kind};
 use crate::flow::{Flow, FlowType};
 use crate::inventory::Inventory;
+use crate::query::Entity;
 use crate::setting::AnySetting;
 use crate::sweep::Sweep;
+use crate::tag::SystemTag;
 
 /// One resource's contribution.
 pub struct Module {
@@ -19,6 +21,9 @@ pub struct Module {
     pub(crate) edges: Vec<Edge>,
     pub(crate) settings: Vec<AnySetting>,
     pub(crate) sweeps: Vec<Sweep>,
+    /// Inventories that conditions lead to and that have no list of their own.
+    pub(crate) related: Vec<Entity>,
+    pub(crate) tags: Vec<SystemTag>,
 }
 
 impl Module {
@@ -31,6 +36,8 @@ impl Module {
             edges: Vec::new(),
             settings: Vec::new(),
             sweeps: Vec::new(),
+            related: Vec::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -47,6 +54,12 @@ impl Module {
     /// `GET path` and `GET path/{uuid}` over an inventory.
     pub fn query<I: Inventory>(self, name: &'static str, path: &'static str) -> Self {
         self.entry(Entry::query::<I>(name, path))
+    }
+
+    /// An inventory without a list of its own, for conditions and ZQL.
+    pub fn related<I: Inventory>(mut self) -> Self {
+        self.related.push(Entity::of::<I>());
+        self
     }
 
     pub fn flow<F: Flow>(mut self) -> Self {
@@ -66,9 +79,25 @@ impl Module {
         self
     }
 
+    /// System tags that this module's code reads or writes.
+    pub fn tags(mut self, tags: &[SystemTag]) -> Self {
+        self.tags.extend_from_slice(tags);
+        self
+    }
+
     pub fn sweep(mut self, sweep: Sweep) -> Self {
         self.sweeps.push(sweep);
         self
+    }
+
+    /// What conditions may lead over, from here and back.
+    fn paths(&self) -> Vec<String> {
+        let listed = self.entries.iter().filter_map(|entry| entry.entity());
+        let mut lines: Vec<_> =
+            listed.chain(self.related.iter()).flat_map(|entity| entity.paths().into_iter()).collect();
+        let mut seen = std::collections::HashSet::new();
+        lines.retain(|line| seen.insert(line.clone()));
+        lines
     }
 
     fn entry(mut self, entry: Entry) -> Self {
@@ -83,6 +112,9 @@ impl Module {
             let route = entry.route;
             let _ = writeln!(text, "  {:6} {} → {}", route.method, route.path, route.name);
         }
+        for line in self.paths() {
+            let _ = writeln!(text, "  path   {line}");
+        }
         for flow in &self.flows {
             let _ = writeln!(text, "  flow   {} v{}: {}", flow.name, flow.version, flow.steps.join(" → "));
         }
@@ -92,6 +124,9 @@ impl Module {
         }
         for setting in &self.settings {
             let _ = writeln!(text, "  set    {}.{} = {}", setting.category, setting.name, setting.default);
+        }
+        for tag in &self.tags {
+            let _ = writeln!(text, "  tag    {} {}: {}", tag.resource, tag.pattern, tag.help);
         }
         for sweep in &self.sweeps {
             let _ = writeln!(text, "  sweep  {}", sweep.name);

@@ -3,7 +3,7 @@ use std::path::{Component, Path};
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::Delete;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes};
 use serde_json::{Value, json};
 
@@ -76,6 +76,7 @@ fn directory(text: &str) -> Result<()> {
 
 impl Api for AddSftpBackupStorage {
     const ROUTE: Route = AddSftpBackupStorage::ROUTE;
+    const MAKES: Option<&'static str> = Some(BackupStorageInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

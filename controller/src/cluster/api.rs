@@ -1,6 +1,6 @@
 use engine::api::{Api, Job, Route, Settled};
 use engine::cascade::Delete;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes};
 
 use super::{Cluster, ClusterInventory, store};
@@ -37,6 +37,7 @@ impl CreateCluster {
 
 impl Api for CreateCluster {
     const ROUTE: Route = CreateCluster::ROUTE;
+    const MAKES: Option<&'static str> = Some(ClusterInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

@@ -1,6 +1,6 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::Delete;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes};
 use serde_json::{Value, json};
 
@@ -67,6 +67,7 @@ fn check_switch(kind: Option<&str>) -> Result<()> {
 
 impl Api for CreateL2NoVlanNetwork {
     const ROUTE: Route = CreateL2NoVlanNetwork::ROUTE;
+    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

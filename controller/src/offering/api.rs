@@ -2,7 +2,7 @@ use std::ops::RangeInclusive;
 
 use engine::api::{Api, Job, Route, Settled};
 use engine::cascade::Delete;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes};
 
 use super::{ALLOCATOR_STRATEGIES, InstanceOffering, InstanceOfferingInventory, store};
@@ -77,6 +77,7 @@ fn strategy(name: &str) -> Result<()> {
 
 impl Api for CreateInstanceOffering {
     const ROUTE: Route = CreateInstanceOffering::ROUTE;
+    const MAKES: Option<&'static str> = Some(InstanceOfferingInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

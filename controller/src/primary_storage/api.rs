@@ -1,6 +1,6 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::Delete;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes};
 use serde_json::{Value, json};
 
@@ -47,6 +47,7 @@ impl AddLocalPrimaryStorage {
 
 impl Api for AddLocalPrimaryStorage {
     const ROUTE: Route = AddLocalPrimaryStorage::ROUTE;
+    const MAKES: Option<&'static str> = Some(PrimaryStorageInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

@@ -1,6 +1,6 @@
 use engine::api::{Api, Job, Route, Settled};
 use engine::cascade::Delete;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api};
 
 use super::{Zone, ZoneInventory, store};
@@ -18,6 +18,7 @@ api! {
 
 impl Api for CreateZone {
     const ROUTE: Route = CreateZone::ROUTE;
+    const MAKES: Option<&'static str> = Some(ZoneInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;

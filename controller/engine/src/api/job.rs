@@ -20,6 +20,7 @@ use crate::error::{ErrorCode, Result, codes};
 use crate::flow::{self, Flow, Start};
 use crate::id::{Any, Id, Stamp};
 use crate::node::{self, Era, Node};
+use crate::tag::{self, Wanted};
 
 const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, owner, web_hook, hooked, create_date) \
      VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8) ON CONFLICT (uuid) DO NOTHING";
@@ -53,6 +54,7 @@ pub struct Job {
     account: Id<Any>,
     /// Somebody wants to be told of its end.
     hooked: bool,
+    tags: Wanted,
 }
 
 /// Proof that a job was settled or will be by its flow.
@@ -112,15 +114,30 @@ impl Job {
         self.id
     }
 
+    /// What came beside its parameters.
+    pub fn tags(&self) -> &Wanted {
+        &self.tags
+    }
+
+    pub(crate) fn tagged(self, tags: Wanted) -> Job {
+        Job { tags, ..self }
+    }
+
     /// Does all of it in one transaction, whose value is the API's answer.
     pub async fn write<F>(self, unit: F) -> Result<Settled>
     where
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Value>> + Send + 'static,
     {
-        let (id, owner) = (self.id, self.era.id);
+        let (id, owner, makes) = (self.id, self.era.id, self.engine.makes(self.api).is_some());
         let whole = self.engine.db().write(move |tx| {
             Box::pin(async move {
                 let answer = unit(tx).await?;
+                if let Some(made) =
+                    answer.pointer("/inventory/uuid").and_then(Value::as_str).filter(|_| makes)
+                {
+                    tag::born(tx, id, made.parse().map_err(|error: String| codes::INTERNAL.because(error))?)
+                        .await?;
+                }
                 match settle(tx, SETTLE, args![id, owner], true, &answer).await? {
                     true => Ok(()),
                     false => Err(codes::LOST.because(format!("job {id} is settled or another's"))),
@@ -151,7 +168,15 @@ impl Job {
         id: Id<Any>,
         (api, account): (&'static str, Id<Any>),
     ) -> Job {
-        Job { engine: engine.clone(), era: Arc::clone(era), id, api, account, hooked: false }
+        Job {
+            engine: engine.clone(),
+            era: Arc::clone(era),
+            id,
+            api,
+            account,
+            hooked: false,
+            tags: Wanted::default(),
+        }
     }
 
     /// Somebody wants to be told of its end.

@@ -20,16 +20,18 @@ pub use job::{Job, Settled};
 pub use measure::metrics;
 pub use portal::portal;
 
-use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::{Any, Id};
 use crate::inventory::Inventory;
-use crate::query::Query;
+use crate::query::Entity;
 
 /// A call that changes something. Made by [`api!`](crate::api!).
 pub trait Api: DeserializeOwned + Send + 'static {
     const ROUTE: Route;
+    /// The kind of resource that it makes, which may come with tags: the job is settled by a unit that answers
+    /// its `inventory`, or by a flow whose resource it is and whose first step writes its row.
+    const MAKES: Option<&'static str> = None;
 
     /// Does it, and settles the job: by one unit ([`Job::write`]) or by a flow ([`Job::flow`]). It may run
     /// again after a crash until the job is settled.
@@ -107,7 +109,6 @@ macro_rules! api {
 
 type RunJob = Box<dyn Fn(Value, Job) -> Result<BoxFuture<'static, Result<Settled>>> + Send + Sync>;
 type RunAsk = Box<dyn Fn(Value, Asked) -> Result<BoxFuture<'static, Result<Value>>> + Send + Sync>;
-type RunQuery = Box<dyn for<'t> Fn(Query, &'t mut Tx) -> BoxFuture<'t, Result<Value>> + Send + Sync>;
 
 /// A call as the portal keeps it.
 pub struct Entry {
@@ -120,14 +121,13 @@ pub(crate) enum EntryKind {
     Job {
         check: fn(Value) -> Result<()>,
         run: RunJob,
+        makes: Option<&'static str>,
     },
     Ask {
         open: bool,
         run: RunAsk,
     },
-    Query {
-        run: RunQuery,
-    },
+    Query(Entity),
 }
 
 impl Entry {
@@ -137,7 +137,7 @@ impl Entry {
             Ok(Box::pin(call.run(job)))
         });
         let check = |params| request::read::<A>(A::ROUTE.name, params).map(|_| ());
-        Entry { route: A::ROUTE, kind: EntryKind::Job { check, run } }
+        Entry { route: A::ROUTE, kind: EntryKind::Job { check, run, makes: A::MAKES } }
     }
 
     pub fn ask<A: Ask>() -> Self {
@@ -148,10 +148,17 @@ impl Entry {
         Entry { route: A::ROUTE, kind: EntryKind::Ask { open: A::OPEN, run } }
     }
 
+    /// The inventory that it lists.
+    pub(crate) fn entity(&self) -> Option<&Entity> {
+        match &self.kind {
+            EntryKind::Query(entity) => Some(entity),
+            _ => None,
+        }
+    }
+
     /// `GET path` and `GET path/{uuid}`.
     pub fn query<I: Inventory>(name: &'static str, path: &'static str) -> Self {
         let route = Route { name, method: "GET", path, body: None, secrets: &[] };
-        let run: RunQuery = Box::new(|query, tx| Box::pin(async move { query.run::<I>(tx).await }));
-        Entry { route, kind: EntryKind::Query { run } }
+        Entry { route, kind: EntryKind::Query(Entity::of::<I>()) }
     }
 }

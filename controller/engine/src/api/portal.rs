@@ -1,7 +1,6 @@
 //! The front door: routes requests to calls, checks sessions, makes jobs, tells their results.
 
 use std::collections::BTreeMap;
-use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,7 +17,8 @@ use super::{Asked, Entry, EntryKind, Session};
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
-use crate::query::Query;
+use crate::query::{Entity, Query, Viewer};
+use crate::tag::Wanted;
 
 /// The calls of one method and path, told apart by the member of the body that holds the parameters.
 struct Place {
@@ -49,7 +49,7 @@ pub fn portal(engine: &Engine) -> Router {
     }
     let mut calls = Router::new().route("/api-jobs/{uuid}", get(poll)).with_state(engine.clone());
     for ((path, method), entries) in places {
-        let query = matches!(entries[0].kind, EntryKind::Query { .. });
+        let query = matches!(entries[0].kind, EntryKind::Query(_));
         let method = Method::from_bytes(method.as_bytes()).expect("routes are written with proper methods");
         let filter = MethodFilter::try_from(method).expect("routes use the common methods");
         let place = Arc::new(Place { engine: engine.clone(), entries });
@@ -65,6 +65,10 @@ pub fn portal(engine: &Engine) -> Router {
 async fn nowhere(method: Method, uri: Uri) -> Refused {
     let error = codes::UNKNOWN_MESSAGE.because(format!("there is no call {method} {}", uri.path()));
     Refused(StatusCode::NOT_FOUND, error)
+}
+
+fn no_query() -> ErrorCode {
+    codes::INTERNAL.because("a call that is no query was asked as one")
 }
 
 async fn poll(State(engine): State<Engine>, path: RawPathParams) -> Result<Response, Refused> {
@@ -85,9 +89,9 @@ async fn handle(
     let body = request::body(&body).map_err(malformed)?;
     let entry = place.choose(&body).map_err(malformed)?;
     let session = place.session(&headers, &entry).await?;
-    if let EntryKind::Query { .. } = &entry.kind {
+    if let EntryKind::Query(entity) = &entry.kind {
         let query = Query::parse(&url).map_err(malformed)?;
-        return Ok(Json(place.find(&entry, query).await?).into_response());
+        return Ok(Json(place.find(*entity, query, session).await?).into_response());
     }
     let params = request::params(&path, &url, entry.route.body, body).map_err(malformed)?;
     match (&entry.kind, session) {
@@ -95,12 +99,27 @@ async fn handle(
             let asked = Asked { engine: place.engine.clone(), session };
             Ok(Json(run(params, asked).map_err(malformed)?.await?).into_response())
         }
-        (EntryKind::Job { check, .. }, Some(session)) => {
-            check(params.clone()).map_err(malformed)?;
+        (EntryKind::Job { check, makes, .. }, Some(session)) => {
+            let wanted = check_tags(&place.engine, entry.route.name, *makes, &mut params.clone());
+            wanted.and_then(check).map_err(malformed)?;
             accept(&place.engine, entry.route.name, session, params, &headers).await
         }
         _ => Err(codes::INTERNAL.because("a call without a session reached a job").into()),
     }
+}
+
+/// The parameters without the tags, which may come with this call and are such as there may be.
+fn check_tags(engine: &Engine, api: &str, makes: Option<&str>, params: &mut Value) -> Result<Value> {
+    let wanted = Wanted::take(params)?;
+    match makes {
+        Some(kind) => wanted.check(engine.system_tags(), kind)?,
+        None if wanted.is_empty() => {}
+        None => {
+            let details = format!("{api} makes nothing that could carry tags: leave them out");
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+    }
+    Ok(params.take())
 }
 
 /// `GET path/{uuid}` of a query: a list of one.
@@ -111,11 +130,12 @@ async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let entry = Arc::clone(&place.entries[0]);
-    place.session(&headers, &entry).await?;
-    let mut query = Query::parse(&pairs(&uri))?;
+    let session = place.session(&headers, &entry).await?;
+    let EntryKind::Query(entity) = &entry.kind else { return Err(no_query().into()) };
+    let mut query = Query::parse(&pairs(&uri)).map_err(|error| Refused(StatusCode::BAD_REQUEST, error))?;
     let uuid = path.iter().next().map_or("", |(_, value)| value);
     query.conditions.push(format!("uuid={uuid}"));
-    let reply = place.find(&entry, query).await?;
+    let reply = place.find(*entity, query, session).await?;
     if reply["inventories"].as_array().is_some_and(Vec::is_empty) {
         let error =
             codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
@@ -136,12 +156,12 @@ impl Place {
         })
     }
 
-    async fn find(&self, entry: &Arc<Entry>, query: Query) -> Result<Value> {
-        let entry = Arc::clone(entry);
-        let read = self.engine.db().read_much(move |tx| match &entry.kind {
-            EntryKind::Query { run } => run(query, tx),
-            _ => Box::pin(ready(Err(codes::INTERNAL.because("a call that is no query was asked as one")))),
-        });
+    async fn find(&self, entity: Entity, query: Query, session: Option<Session>) -> Result<Value> {
+        let viewer = session.map(Viewer::Client).ok_or_else(no_query)?;
+        let read = self
+            .engine
+            .db()
+            .read_much(move |tx| Box::pin(async move { query.answer(tx, &entity, &viewer).await }));
         read.await
     }
 

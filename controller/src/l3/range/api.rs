@@ -1,7 +1,7 @@
 use engine::api::{Api, Job, Route, Settled};
 use engine::cascade::Delete;
 use engine::db::Tx;
-use engine::inventory::{find, present, show};
+use engine::inventory::{Inventory, find, present, show};
 use engine::{Id, Result, api, codes};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,6 +65,7 @@ api! {
 
 impl Api for AddIpRange {
     const ROUTE: Route = AddIpRange::ROUTE;
+    const MAKES: Option<&'static str> = Some(IpRangeInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;
@@ -97,6 +98,7 @@ api! {
 
 impl Api for AddIpRangeByNetworkCidr {
     const ROUTE: Route = AddIpRangeByNetworkCidr::ROUTE;
+    const MAKES: Option<&'static str> = Some(IpRangeInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;
