@@ -7,6 +7,9 @@ pub mod config;
 mod home;
 pub mod modules;
 #[cfg(test)]
+#[path = "query/tests.rs"]
+mod query_tests;
+#[cfg(test)]
 mod testing;
 mod unsolicited;
 mod validate;

@@ -121,6 +121,7 @@ impl Engine {
         wired.flows.push(FlowType::of::<Delete>());
         wired.flows.push(FlowType::of::<Settle>());
         wired.add(flow::module());
+        wired.add(crate::query::zql::module());
         wired.add(crate::queue::module());
         let schema = wired.schema(scope)?;
         tag::check_declared(&schema, &wired.tags)?;

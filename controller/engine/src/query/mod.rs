@@ -16,6 +16,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 mod value;
+pub mod zql;
 
 pub use condition::Condition;
 pub use relation::{Link, Relation};
