@@ -10,3 +10,4 @@ mod errors;
 mod secrecy;
 mod site;
 mod sweep;
+mod tags;
