@@ -10,6 +10,9 @@ pub mod modules;
 #[path = "query/tests.rs"]
 mod query_tests;
 #[cfg(test)]
+#[path = "query/tests/tags.rs"]
+mod tag_tests;
+#[cfg(test)]
 mod testing;
 mod unsolicited;
 mod validate;

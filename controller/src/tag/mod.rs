@@ -2,8 +2,6 @@
 
 mod api;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 

@@ -15,12 +15,12 @@ fn is(path: &str, value: &str) -> Condition {
 
 #[test]
 fn a_statement_with_everything_is_read() {
-    let read = one("query vm.name,state where (name='a' or cpuNum >= 2) and description is not null \
-         restrict by (zone.uuid='z', state != 'x') return with (total) group by state \
+    let read = one("query thing.name,state where (name='a' or cpuNum >= 2) and description is not null \
+         restrict by (place.uuid='z', state != 'x') return with (total) group by state \
          order by name desc, uuid limit 5 offset 10 named as 'mine'");
     assert_eq!(
         (read.entity.as_str(), read.fields.as_slice()),
-        ("vm", ["name".into(), "state".into()].as_slice())
+        ("thing", ["name".into(), "state".into()].as_slice())
     );
     let cpus = field("cpuNum", Test::Is(Sign::GreaterEqual, "2".into()));
     let either = Condition::Any(vec![is("name", "a"), cpus]);
@@ -35,7 +35,7 @@ fn a_statement_with_everything_is_read() {
 
 #[test]
 fn and_binds_closer_than_or() {
-    let read = one("query vm where a='1' or b='2' and c='3'");
+    let read = one("query thing where a='1' or b='2' and c='3'");
     let both = Condition::All(vec![is("b", "2"), is("c", "3")]);
     assert_eq!(read.condition, Some(Condition::Any(vec![is("a", "1"), both])));
 }
@@ -54,36 +54,40 @@ fn every_operator_is_read() {
         ("!= -5", Test::Is(Sign::NotEqual, "-5".into())),
         ("<true", Test::Is(Sign::Less, "true".into())),
     ] {
-        assert_eq!(one(&format!("query vm where a.b {text}")).condition, Some(field("a.b", test)), "{text}");
+        assert_eq!(
+            one(&format!("query thing where a.b {text}")).condition,
+            Some(field("a.b", test)),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn questions_stand_in_questions_and_behind_each_other() {
-    let text = "query vm where uuid not in (query nic.vmUuid where ip like '10.%'); count zone; \
-                sum vm.cpuNum,memorySize by zoneUuid where state='Running'; query distinct(vm.state);";
+    let text = "query thing where uuid not in (query part.thingUuid where ip like '10.%'); count place; \
+                sum thing.cpuNum,memorySize by placeUuid where state='Running'; query distinct(thing.state);";
     let read = read(text).unwrap();
     assert_eq!(read.len(), 4);
     assert!(
-        matches!(&read[0].condition, Some(Condition::Field { test: Test::NotAmong(sub), .. }) if sub.field == "vmUuid")
+        matches!(&read[0].condition, Some(Condition::Field { test: Test::NotAmong(sub), .. }) if sub.field == "thingUuid")
     );
     assert_eq!(read[1].verb, Verb::Count);
-    assert_eq!(read[2].verb, Verb::SumBy("zoneUuid".into()));
+    assert_eq!(read[2].verb, Verb::SumBy("placeUuid".into()));
     assert!(read[3].distinct);
 }
 
 #[test]
 fn what_cannot_be_understood_is_told_with_its_place() {
     for (text, place) in [
-        ("query vm where name == 'x'", "= 'x'"),
-        ("query vm where", "its end"),
-        ("drop table vm", "drop table"),
-        ("query vm where name='x", "'x"),
-        ("query vm limit many", "many"),
-        ("query vm nonsense", "nonsense"),
+        ("query thing where name == 'x'", "= 'x'"),
+        ("query thing where", "its end"),
+        ("drop table thing", "drop table"),
+        ("query thing where name='x", "'x"),
+        ("query thing limit many", "many"),
+        ("query thing nonsense", "nonsense"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.details().contains(place), "{text}: {error}");
     }
-    assert!(read(&format!("query vm where {}a='1'{}", "(".repeat(5000), ")".repeat(5000))).is_err());
+    assert!(read(&format!("query thing where {}a='1'{}", "(".repeat(5000), ")".repeat(5000))).is_err());
 }
