@@ -7,6 +7,12 @@ pub mod config;
 mod home;
 pub mod modules;
 #[cfg(test)]
+#[path = "query/tests.rs"]
+mod query_tests;
+#[cfg(test)]
+#[path = "query/tests/tags.rs"]
+mod tag_tests;
+#[cfg(test)]
 mod testing;
 mod unsolicited;
 mod validate;
@@ -26,6 +32,7 @@ pub mod offering;
 pub mod primary_storage;
 pub mod setting;
 pub mod sweep;
+pub mod tag;
 pub mod vm;
 pub mod volume;
 pub mod zone;
@@ -95,6 +102,7 @@ impl Controller {
             db,
             modules: modules::all(),
             gate: account::gate,
+            sight: engine::scope::sight,
             caller,
             membership: config.membership(agents, home.id().to_owned())?,
             stop: stop.clone(),

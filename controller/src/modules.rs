@@ -8,6 +8,7 @@ use crate::host::hook::HostHook;
 pub fn all() -> Vec<Module> {
     vec![
         crate::account::module(),
+        crate::tag::module(),
         crate::machine::module(),
         crate::setting::module(),
         crate::zone::module(),

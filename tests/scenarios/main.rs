@@ -11,4 +11,5 @@ mod errors;
 mod secrecy;
 mod site;
 mod sweep;
+mod tags;
 mod tenants;

@@ -26,10 +26,12 @@ use crate::id::Id;
 use crate::module::Module;
 use crate::node::{self, Eras, Membership, Node};
 use crate::notice::Notice;
+use crate::query::{Entity, Schema, Sight};
 use crate::queue::Queues;
 use crate::quota::Quota;
 use crate::setting::{AnySetting, Values};
 use crate::sweep::{self, By, Sweep};
+use crate::tag::{self, SystemTag, Wanted};
 
 /// A handle on the engine; clones share it.
 #[derive(Clone)]
@@ -55,6 +57,8 @@ struct Inner {
     jobs: HashMap<&'static str, Arc<Entry>>,
     flows: HashMap<&'static str, FlowType>,
     graph: Graph,
+    schema: Schema,
+    tags: Vec<SystemTag>,
     settings: Vec<AnySetting>,
     event_names: Vec<&'static str>,
     quotas: Vec<&'static Quota>,
@@ -74,6 +78,8 @@ pub struct Setup {
     pub db: Db,
     pub modules: Vec<Module>,
     pub gate: Gate,
+    /// Which rows each may see.
+    pub sight: Sight,
     /// How agents and other controllers are called, and where agents report.
     pub caller: Caller,
     pub membership: Membership,
@@ -110,7 +116,7 @@ impl Engine {
     /// Wires the modules together, joins the other controllers, takes over what is left unfinished and
     /// starts the sweeps. `config` is what drivers find again by [`Engine::of`].
     pub async fn start<C: Send + Sync + 'static>(setup: Setup, config: C) -> Result<Engine> {
-        let Setup { db, modules, gate, caller, membership, stop, faults } = setup;
+        let Setup { db, modules, gate, sight, caller, membership, stop, faults } = setup;
         let values = Values::load(&mut db.read().await?).await?;
         let bus = Bus::of(&db).await?;
         let mut wired = Wired::default();
@@ -118,8 +124,11 @@ impl Engine {
         wired.flows.push(FlowType::of::<Delete>());
         wired.flows.push(FlowType::of::<Settle>());
         wired.add(flow::module());
+        wired.add(crate::query::zql::module());
         wired.add(crate::queue::module());
         wired.add(crate::api::audit::module());
+        let schema = wired.schema(sight)?;
+        tag::check_declared(&schema, &wired.tags)?;
         let mut metrics = Metrics::default();
         let ends = metrics.ends("cumulet_jobs", "Jobs that were worked on, by their API");
         let sweeps = std::mem::take(&mut wired.sweeps);
@@ -138,6 +147,8 @@ impl Engine {
             entries: wired.entries,
             flows: wired.flows.into_iter().map(|flow| (flow.name, flow)).collect(),
             graph: Graph::new(wired.kinds, wired.edges),
+            schema,
+            tags: wired.tags,
             settings: wired.settings,
             event_names: wired.event_names,
             quotas: wired.quotas,
@@ -295,6 +306,11 @@ impl Engine {
         &self.0.ends
     }
 
+    /// What can be asked.
+    pub fn schema(&self) -> &Schema {
+        &self.0.schema
+    }
+
     pub(crate) fn graph(&self) -> &Graph {
         &self.0.graph
     }
@@ -332,14 +348,28 @@ impl Engine {
         self.0.jobs.get(api).map(|entry| entry.route.name)
     }
 
+    /// The kind of resource that a call makes.
+    pub(crate) fn makes(&self, api: &str) -> Option<&'static str> {
+        match self.0.jobs.get(api)?.kind {
+            EntryKind::Job { makes, .. } => makes,
+            _ => None,
+        }
+    }
+
+    /// All patterns of system tags.
+    pub fn system_tags(&self) -> &[SystemTag] {
+        &self.0.tags
+    }
+
     pub(crate) fn start_job(
         &self,
         api: &str,
-        params: Value,
+        mut params: Value,
         job: Job,
     ) -> Result<BoxFuture<'static, Result<Settled>>> {
+        let tags = Wanted::take(&mut params)?;
         match self.0.jobs.get(api).map(|entry| &entry.kind) {
-            Some(EntryKind::Job { run, .. }) => run(params, job),
+            Some(EntryKind::Job { run, .. }) => run(params, job.tagged(tags)),
             _ => Err(codes::UNKNOWN_MESSAGE.because(format!("there is no call {api}"))),
         }
     }
@@ -433,6 +463,8 @@ struct Wired {
     event_names: Vec<&'static str>,
     sweeps: Vec<Sweep>,
     quotas: Vec<&'static Quota>,
+    related: Vec<Entity>,
+    tags: Vec<SystemTag>,
 }
 
 impl Wired {
@@ -445,6 +477,13 @@ impl Wired {
         self.event_names.extend(module.events.iter().map(|(name, _)| *name));
         self.sweeps.extend(module.sweeps);
         self.quotas.extend(module.quotas);
+        self.related.extend(module.related);
+        self.tags.extend(module.tags);
+    }
+
+    fn schema(&self, sight: Sight) -> Result<Schema> {
+        let listed = self.entries.iter().filter_map(|entry| entry.entity());
+        Schema::new(listed.chain(self.related.iter()).copied().collect(), sight)
     }
 
     fn jobs(&self) -> HashMap<&'static str, Arc<Entry>> {

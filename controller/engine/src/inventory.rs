@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::db::{Row, Tx};
+use crate::query::{Args, Relation};
 use crate::scope::Scope;
 use crate::{Engine, Id, Result, Stamp};
 
@@ -24,18 +25,23 @@ pub struct Field {
     /// snake_case: the column; the reply's member is the same in camelCase.
     pub column: &'static str,
     pub kind: Kind,
+    pub nullable: bool,
 }
 
 /// A resource as the API shows it. Made by [`inventory!`](crate::inventory!).
 pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
+    /// What it is: `VmInstance`.
+    const KIND: &'static str;
     const TABLE: &'static str;
     const FIELDS: &'static [Field];
     /// Who sees which rows.
     const SCOPE: Scope = Scope::Admin;
+    /// How it belongs to inventories that it knows.
+    const RELATIONS: &'static [Relation] = &[];
 
-    /// What queries read, and its arguments: the table, unless the rows are not kept in one.
-    fn source(_engine: &Engine) -> (String, Vec<crate::db::Value>) {
-        (Self::TABLE.to_owned(), Vec::new())
+    /// What queries read, as it stands behind FROM: the table, unless the rows are not kept in one.
+    fn source(_engine: &Engine, _args: &mut Args) -> String {
+        Self::TABLE.to_owned()
     }
 
     /// Adds the members that are no columns (`attachedClusterUuids`, `vmNics`, …) to one page of rows.
@@ -47,6 +53,7 @@ pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
 /// The kind of column that a Rust type reads.
 pub trait Column {
     const KIND: Kind;
+    const NULLABLE: bool = false;
 }
 
 impl Column for String {
@@ -66,27 +73,34 @@ impl Column for Stamp {
 }
 impl<C: Column> Column for Option<C> {
     const KIND: Kind = C::KIND;
+    const NULLABLE: bool = true;
 }
 
 /// `inventory! { /// docs  Name in "table" seen Owned("uuid") { column: Type, … } }`: a row type and what
-/// queries may ask of it; who sees which rows ([`Scope`]; the administrator alone when nothing is said). Add `fill` at the end and implement `Name::fill_page` for members that are no columns.
+/// queries may ask of it; who sees which rows ([`Scope`]; the administrator alone when nothing is said). Add
+/// `fill` at the end and implement `Name::fill_page` for members that are no columns; then `=>` and the
+/// [`Relation`]s to inventories that it knows.
 #[macro_export]
 macro_rules! inventory {
-    ($(#[$meta:meta])* $name:ident in $table:literal $(seen $scope:ident $(($($by:literal),+))?)? { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)?) => {
+    ($(#[$meta:meta])* $name:ident in $table:literal $(seen $scope:ident $(($($by:literal),+))?)?
+        { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)? $(=> [$($relation:expr),* $(,)?])?) => {
         $(#[$meta])*
         #[derive(Clone, Debug, $crate::db::Row, serde::Serialize)]
         #[serde(rename_all = "camelCase")]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
 
         impl $crate::inventory::Inventory for $name {
+            const KIND: &'static str = $crate::inventory::kind(stringify!($name));
             const TABLE: &'static str = $table;
             $(const SCOPE: $crate::scope::Scope = $crate::inventory! { @scope $scope $($($by),+)? };)?
             const FIELDS: &'static [$crate::inventory::Field] = &[
                 $($crate::inventory::Field {
                     column: $crate::inventory::unraw(stringify!($field)),
                     kind: <$ty as $crate::inventory::Column>::KIND,
+                    nullable: <$ty as $crate::inventory::Column>::NULLABLE,
                 }),*
             ];
+            $(const RELATIONS: &'static [$crate::query::Relation] = &[$($relation),*];)?
             $($crate::inventory! { @fill $fill })?
         }
     };
@@ -112,6 +126,15 @@ pub(crate) fn columns<I: Inventory>() -> String {
 pub const fn unraw(name: &'static str) -> &'static str {
     match name.as_bytes() {
         [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
+/// `ZoneInventory` as `Zone`, `FlowView` as `Flow`.
+pub const fn kind(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [short @ .., b'I', b'n', b'v', b'e', b'n', b't', b'o', b'r', b'y'] => name.split_at(short.len()).0,
+        [short @ .., b'V', b'i', b'e', b'w'] => name.split_at(short.len()).0,
         _ => name,
     }
 }

@@ -22,6 +22,7 @@ pub mod quota;
 pub mod scope;
 pub mod setting;
 pub mod sweep;
+pub mod tag;
 
 pub use engine::Engine;
 pub use error::{ErrorCode, Result, codes};

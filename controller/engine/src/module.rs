@@ -7,10 +7,12 @@ use crate::api::{Api, Ask, Entry};
 use crate::cascade::{Action, Edge, Kind};
 use crate::flow::{Flow, FlowType};
 use crate::inventory::Inventory;
+use crate::query::Entity;
 use crate::quota::Quota;
 use crate::scope::Scope;
 use crate::setting::AnySetting;
 use crate::sweep::Sweep;
+use crate::tag::SystemTag;
 
 /// One resource's contribution.
 pub struct Module {
@@ -24,6 +26,9 @@ pub struct Module {
     pub(crate) sweeps: Vec<Sweep>,
     pub(crate) events: Vec<(&'static str, &'static str)>,
     pub(crate) quotas: Vec<&'static Quota>,
+    /// Inventories that conditions lead to and that have no list of their own.
+    pub(crate) related: Vec<Entity>,
+    pub(crate) tags: Vec<SystemTag>,
 }
 
 impl Module {
@@ -39,6 +44,8 @@ impl Module {
             sweeps: Vec::new(),
             events: Vec::new(),
             quotas: Vec::new(),
+            related: Vec::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -71,6 +78,12 @@ impl Module {
         self.entry(Entry::query::<I>(name, path))
     }
 
+    /// An inventory without a list of its own, for conditions and ZQL.
+    pub fn related<I: Inventory>(mut self) -> Self {
+        self.related.push(Entity::of::<I>());
+        self
+    }
+
     pub fn flow<F: Flow>(mut self) -> Self {
         self.flows.push(FlowType::of::<F>());
         self
@@ -94,6 +107,12 @@ impl Module {
         self
     }
 
+    /// System tags that this module's code reads or writes.
+    pub fn tags(mut self, tags: &[SystemTag]) -> Self {
+        self.tags.extend_from_slice(tags);
+        self
+    }
+
     pub fn sweep(mut self, sweep: Sweep) -> Self {
         self.sweeps.push(sweep);
         self
@@ -110,6 +129,16 @@ impl Module {
         self.entries.iter().map(Arc::as_ref)
     }
 
+    /// What conditions may lead over, from here and back.
+    fn paths(&self) -> Vec<String> {
+        let listed = self.entries.iter().filter_map(|entry| entry.entity());
+        let mut lines: Vec<_> =
+            listed.chain(self.related.iter()).flat_map(|entity| entity.paths().into_iter()).collect();
+        let mut seen = std::collections::HashSet::new();
+        lines.retain(|line| seen.insert(line.clone()));
+        lines
+    }
+
     fn entry(mut self, entry: Entry) -> Self {
         let entry = Entry { category: self.category, ..entry };
         self.entries.push(Arc::new(entry));
@@ -123,6 +152,9 @@ impl Module {
             let route = entry.route;
             let who = whom(entry);
             let _ = writeln!(text, "  {:6} {} → {}{who}", route.method, route.path, route.name);
+        }
+        for line in self.paths() {
+            let _ = writeln!(text, "  path   {line}");
         }
         for flow in &self.flows {
             let _ = writeln!(text, "  flow   {} v{}: {}", flow.name, flow.version, flow.steps.join(" → "));
@@ -139,6 +171,9 @@ impl Module {
         }
         for quota in &self.quotas {
             let _ = writeln!(text, "  quota  {} = {}", quota.name, quota.default);
+        }
+        for tag in &self.tags {
+            let _ = writeln!(text, "  tag    {} {}: {}", tag.resource, tag.pattern, tag.help);
         }
         for sweep in &self.sweeps {
             let _ = writeln!(text, "  sweep  {}", sweep.name);

@@ -1,10 +1,11 @@
 //! Who sees which rows: an inventory declares it, queries are narrowed by it, and parameters of calls that
 //! name a row of somebody else are refused as if there were none.
 
-use crate::db::{Tx, Value};
+use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::{Any, Id};
+use crate::query::{Args, Entity, Viewer};
 
 /// Which accounts see a row; the administrator sees all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +34,9 @@ const OWN_JOB: &str = "SELECT count(*) FROM job WHERE uuid = $1 AND account = $2
 
 /// The condition under which `account` sees a row of the table that the statement calls `row` (nothing: by
 /// no name). Every table that a statement reads for an account is to be narrowed by its own.
-pub fn term(scope: Scope, row: &str, account: Id<Any>, args: &mut Vec<Value>) -> String {
+pub fn term(scope: Scope, row: &str, account: Id<Any>, args: &mut Args) -> String {
     let column = |name: &str| if row.is_empty() { name.to_owned() } else { format!("{row}.{name}") };
-    args.push(account.into());
-    let mark = format!("${}", args.len());
+    let mark = args.mark(account);
     match scope {
         Scope::Admin => format!("CAST({mark} AS TEXT) IS NULL"),
         Scope::Everyone => format!("CAST({mark} AS TEXT) IS NOT NULL"),
@@ -45,6 +45,14 @@ pub fn term(scope: Scope, row: &str, account: Id<Any>, args: &mut Vec<Value>) ->
             let terms: Vec<_> = names.iter().map(|name| format!("{} = {mark}", column(name))).collect();
             format!("({})", terms.join(" OR "))
         }
+    }
+}
+
+/// What of an entity's rows the viewer sees: the administrator, and the controller itself, all.
+pub fn sight(viewer: &Viewer, entity: &Entity, row: &str, args: &mut Args) -> Option<String> {
+    match viewer {
+        Viewer::Client(session) if !session.admin => Some(term(entity.scope, row, session.account, args)),
+        _ => None,
     }
 }
 
@@ -63,14 +71,16 @@ fn seen(account: &str) -> String {
 
 /// Whether the account may name what is of this uuid in its calls.
 pub(crate) async fn sees(tx: &mut Tx, places: &[Place], account: Id<Any>, id: Id<Any>) -> Result<bool> {
-    let mut args = vec![Value::from(id), Value::from(account)];
+    let mut args = Args::default();
+    args.mark(id);
+    args.mark(account);
     let mut ways = vec![format!("CAST($1 AS TEXT) IN ({})", seen("$2"))];
     for place in places {
         let term = term(place.scope, "p", account, &mut args);
         ways.push(format!("EXISTS (SELECT 1 FROM {} p WHERE p.uuid = $1 AND {term})", place.table));
     }
     let sql = format!("SELECT CAST(1 AS BIGINT) AS seen WHERE {}", ways.join(" OR "));
-    let seen = !tx.composed::<(i64,)>(sql, args).await?.is_empty();
+    let seen = !tx.composed::<(i64,)>(sql, args.values()).await?.is_empty();
     Ok(seen || tx.number(OWN_JOB, crate::args![id, account]).await? > 0)
 }
 

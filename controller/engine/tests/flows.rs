@@ -147,6 +147,7 @@ impl World {
             db: Db::open(&url, MIGRATIONS).await.unwrap(),
             modules: vec![Module::new("probe").flow::<Probe>()],
             gate: GATE,
+            sight: engine::query::everything,
             caller: Caller::new("http://127.0.0.1:1/callback"),
             membership: Membership {
                 heartbeat: Duration::from_secs(30),

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::path::{Component, Path};
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
 use serde_json::{Value, json};
 
@@ -75,6 +75,7 @@ fn directory(text: &str) -> Result<()> {
 
 impl Api for AddSftpBackupStorage {
     const ROUTE: Route = AddSftpBackupStorage::ROUTE;
+    const MAKES: Option<&'static str> = Some(BackupStorageInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

@@ -26,12 +26,17 @@ use engine::{Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
 use crate::machine::Machine;
+use crate::machine::MachineInventory;
+use crate::zone::ZoneInventory;
+use engine::query::{Link, Relation};
 
 pub use store::{connected, is_leaving, takes_images};
 
 /// Marks ids of backup storages.
 #[derive(Debug)]
 pub enum BackupStorage {}
+
+const ZONES: Link = Link { table: "backup_storage_zone", here: "backup_storage_uuid", there: "zone_uuid" };
 
 inventory! {
     /// A backup storage as the API shows it. Capacities in bytes.
@@ -51,7 +56,12 @@ inventory! {
         ssh_port: i64,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::linked::<ZoneInventory>("zone", ZONES)
+            .back("backupStorage")
+            .shows("attachedZoneUuids", "uuid"),
+        Relation::one::<MachineInventory>("machine", "machine_uuid").back("backupStorage"),
+    ]
 }
 
 impl BackupStorageInventory {

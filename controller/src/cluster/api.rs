@@ -1,5 +1,5 @@
 use engine::api::{Api, Job, Route, Settled};
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
 
 use super::{Cluster, ClusterInventory, store};
@@ -36,6 +36,7 @@ impl CreateCluster {
 
 impl Api for CreateCluster {
     const ROUTE: Route = CreateCluster::ROUTE;
+    const MAKES: Option<&'static str> = Some(ClusterInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

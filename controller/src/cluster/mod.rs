@@ -9,6 +9,8 @@ use engine::module::Module;
 use engine::{Id, Stamp};
 
 use crate::zone::Zone;
+use crate::zone::ZoneInventory;
+use engine::query::Relation;
 
 /// Marks ids of clusters.
 #[derive(Debug)]
@@ -27,7 +29,9 @@ inventory! {
         architecture: Option<String>,
         create_date: Stamp,
         last_op_date: Stamp,
-    }
+    } => [
+        Relation::one::<ZoneInventory>("zone", "zone_uuid").back("cluster"),
+    ]
 }
 
 pub fn module() -> Module {

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,6 +48,7 @@ fn address(field: &str, text: &str) -> Result<()> {
 
 impl Api for AddKVMHost {
     const ROUTE: Route = AddKVMHost::ROUTE;
+    const MAKES: Option<&'static str> = Some(HostInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

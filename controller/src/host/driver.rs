@@ -20,6 +20,14 @@ pub struct Facts {
     pub os_release: String,
     pub os_version: String,
     pub virt_type: String,
+    /// Flows of before have none.
+    #[serde(default)]
+    pub qemu_img_version: String,
+    #[serde(default)]
+    pub libvirt_version: String,
+    /// `vmx` or `svm`; empty where the processor does not help.
+    #[serde(default)]
+    pub hvm_cpu_flag: String,
 }
 
 /// How a VM is wound down.

@@ -60,6 +60,9 @@ impl Hypervisor for Kvm {
             os_release: fact.os_release,
             os_version: fact.os_version,
             virt_type: fact.virt_type,
+            qemu_img_version: fact.qemu_img_version,
+            libvirt_version: fact.libvirt_version,
+            hvm_cpu_flag: fact.hvm_cpu_flag,
         })
     }
 

@@ -20,6 +20,7 @@ mod ping;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod store;
+mod tag;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +35,12 @@ use std::time::Duration;
 use wire::tls::Peer;
 
 use crate::cluster::Cluster;
+use crate::cluster::ClusterInventory;
+use crate::machine::MachineInventory;
 use crate::machine::{Agents, Machine};
 use crate::zone::Zone;
+use crate::zone::ZoneInventory;
+use engine::query::Relation;
 
 pub use heartbeat::Heartbeats;
 pub use ping::{reconnect, went_down};
@@ -75,7 +80,11 @@ inventory! {
         virt_type: Option<String>,
         create_date: Stamp,
         last_op_date: Stamp,
-    }
+    } => [
+        Relation::one::<ZoneInventory>("zone", "zone_uuid").back("host"),
+        Relation::one::<ClusterInventory>("cluster", "cluster_uuid").back("host"),
+        Relation::one::<MachineInventory>("machine", "machine_uuid").back("host"),
+    ]
 }
 
 impl HostInventory {
@@ -172,6 +181,7 @@ pub fn module() -> Module {
         .flow::<add::Reconnect>()
         .cascade(&cascade::HostKind, cascade::EDGES)
         .settings(SETTINGS)
+        .tags(tag::TAGS)
         .sweep(ping::SWEEP)
         .sweep(ping::SILENCE)
         .events(EVENTS)

@@ -198,7 +198,13 @@ async fn delete(cx: Cx<World>, command: localstorage::Delete) -> Result<localsto
 }
 
 async fn fact(_: Cx<World>, _: host::GetFact) -> Result<host::Fact, Fault> {
-    Ok(host::Fact { cpu_architecture: "x86_64".into(), virt_type: "qemu".into(), ..Default::default() })
+    Ok(host::Fact {
+        cpu_architecture: "x86_64".into(),
+        virt_type: "qemu".into(),
+        qemu_img_version: "7.2.0".into(),
+        libvirt_version: "9.0.0".into(),
+        ..Default::default()
+    })
 }
 
 async fn connect(cx: Cx<World>, command: host::Connect) -> Result<host::Connected, Fault> {

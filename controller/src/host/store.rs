@@ -6,7 +6,7 @@ use wire::tls::Role;
 use super::add::Add;
 use super::api::UpdateHost;
 use super::driver::Facts;
-use super::{CPU_RATIO, Host, HostInventory, RESERVED_MEMORY};
+use super::{CPU_RATIO, Host, HostInventory, RESERVED_MEMORY, tag};
 use crate::cluster::ClusterInventory;
 use crate::machine;
 
@@ -66,6 +66,16 @@ pub(super) async fn know(tx: &mut Tx, uuid: Id<Host>, facts: &Facts) -> Result<(
     row.extend(args![&facts.architecture, &facts.os_distribution, &facts.os_release, &facts.os_version]);
     row.extend(args![&facts.virt_type, Stamp::now()]);
     tx.exec(KNOW, row).await?;
+    for (tag, fact) in [
+        (&tag::QEMU_IMG, &facts.qemu_img_version),
+        (&tag::LIBVIRT, &facts.libvirt_version),
+        (&tag::HVM_CPU_FLAG, &facts.hvm_cpu_flag),
+    ] {
+        match fact.is_empty() {
+            true => engine::tag::drop_inherent(tx, tag, uuid.cast()).await?,
+            false => engine::tag::enter_inherent(tx, tag, uuid.cast(), &[fact]).await?,
+        }
+    }
     Ok(())
 }
 

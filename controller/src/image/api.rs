@@ -1,5 +1,5 @@
 use engine::api::{Api, Job, Route, Settled};
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes};
 
 use super::add::Add;
@@ -47,6 +47,7 @@ impl AddImage {
 
 impl Api for AddImage {
     const ROUTE: Route = AddImage::ROUTE;
+    const MAKES: Option<&'static str> = Some(ImageInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         let media_type = self.check()?;

@@ -26,11 +26,11 @@ use engine::inventory::{attach, page_uuids};
 use engine::module::Module;
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, seconds};
-use engine::{Id, Result, Stamp, inventory};
-use serde::Serialize;
+use engine::{Id, Result, Stamp, inventory, tag};
 use serde_json::{Map, Value};
 
-use crate::backup_storage::BackupStorage;
+use crate::backup_storage::{BackupStorage, BackupStorageInventory};
+use engine::query::{Link, Relation};
 
 pub use source::{ImageSource, source};
 
@@ -65,26 +65,35 @@ inventory! {
         virtio: bool,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::linked::<BackupStorageInventory>("backupStorage", COPIES).back("image"),
+    ]
 }
 
-/// A copy as the API shows it. While an upload is awaited, `install_path` is where to PUT the bits.
-#[derive(Clone, Debug, engine::db::Row, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageBackupStorageRefInventory {
-    pub image_uuid: Id<Image>,
-    pub backup_storage_uuid: Id<BackupStorage>,
-    pub install_path: String,
-    pub status: String,
-    pub create_date: Stamp,
-    pub last_op_date: Stamp,
+inventory! {
+    /// A copy as the API shows it. While an upload is awaited, `install_path` is where to PUT the bits.
+    ImageBackupStorageRefInventory in "image_backup_storage" {
+        image_uuid: Id<Image>,
+        backup_storage_uuid: Id<BackupStorage>,
+        install_path: String,
+        status: String,
+        create_date: Stamp,
+        last_op_date: Stamp,
+    } => [
+        Relation::one::<ImageInventory>("image", "image_uuid").back("backupStorageRefs"),
+        Relation::one::<BackupStorageInventory>("backupStorage", "backup_storage_uuid").back("imageRefs"),
+    ]
 }
+
+const COPIES: Link = Link { table: "image_backup_storage", here: "image_uuid", there: "backup_storage_uuid" };
 
 impl ImageInventory {
     async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
         let refs = store::refs(tx, page_uuids(page)).await?;
         let refs = refs.into_iter().map(|copy| (copy.image_uuid.to_string(), copy));
-        attach(page, "backupStorageRefs", refs)
+        attach(page, "backupStorageRefs", refs)?;
+        let tags = tag::all_of(tx, page_uuids(page)).await?;
+        attach(page, "systemTags", tags)
     }
 }
 
@@ -128,6 +137,7 @@ const EVENTS: &[(&str, &str)] = &[
 pub fn module() -> Module {
     Module::new("image")
         .query::<ImageInventory>("QueryImage", "/images")
+        .related::<ImageBackupStorageRefInventory>()
         .ask::<progress::GetTaskProgress>()
         .api::<api::AddImage>()
         .api::<api::UpdateImage>()

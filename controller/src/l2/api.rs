@@ -1,7 +1,7 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::{Delete, DeleteMode};
 use engine::db::Tx;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
 use serde_json::{Value, json};
 
@@ -68,6 +68,7 @@ fn check_switch(kind: Option<&str>) -> Result<()> {
 
 impl Api for CreateL2NoVlanNetwork {
     const ROUTE: Route = CreateL2NoVlanNetwork::ROUTE;
+    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

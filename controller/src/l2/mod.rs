@@ -27,8 +27,11 @@ use engine::{Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
+use crate::cluster::ClusterInventory;
 use crate::host::HostInventory;
 use crate::zone::Zone;
+use crate::zone::ZoneInventory;
+use engine::query::{Link, Relation};
 
 pub use driver::{L2_NETWORKS, L2Driver};
 pub use no_vlan::interface_of;
@@ -36,6 +39,8 @@ pub use no_vlan::interface_of;
 /// Marks ids of L2 networks.
 #[derive(Debug)]
 pub enum L2Network {}
+
+const ATTACHED: Link = Link { table: "l2_network_attached", here: "l2_network_uuid", there: "cluster_uuid" };
 
 inventory! {
     /// An L2 network as the API shows it.
@@ -52,7 +57,12 @@ inventory! {
         pvlan: Option<String>,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::one::<ZoneInventory>("zone", "zone_uuid").back("l2Network"),
+        Relation::linked::<ClusterInventory>("cluster", ATTACHED)
+            .back("l2Network")
+            .shows("attachedClusterUuids", "uuid"),
+    ]
 }
 
 impl L2NetworkInventory {

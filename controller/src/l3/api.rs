@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::DeleteMode;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -96,6 +96,7 @@ fn check_domain(field: &str, domain: &str) -> Result<()> {
 
 impl Api for CreateL3Network {
     const ROUTE: Route = CreateL3Network::ROUTE;
+    const MAKES: Option<&'static str> = Some(L3NetworkInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

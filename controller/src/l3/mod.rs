@@ -26,15 +26,28 @@ use engine::{Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
 use crate::host::HostInventory;
+use crate::l2::L2NetworkInventory;
 use crate::l2::{self, Attachment, L2Network};
 use crate::zone::Zone;
+use crate::zone::ZoneInventory;
+use engine::query::Relation;
 
 pub use address::{Address, allocate, release};
-pub use service::{Lease, evict, hostname, serve, unserve};
+use service::NetworkServiceL3NetworkRefInventory;
+pub use service::{HOSTNAME, Lease, called, evict, serve, unserve};
 
 /// Marks ids of L3 networks.
 #[derive(Debug)]
 pub enum L3Network {}
+
+inventory! {
+    /// A DNS server that guests of the network are told.
+    L3NetworkDns in "l3_network_dns" {
+        l3_network_uuid: Id<L3Network>,
+        dns: String,
+        create_date: Stamp,
+    }
+}
 
 inventory! {
     /// An L3 network as the API shows it.
@@ -55,7 +68,12 @@ inventory! {
         isolated: bool,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::one::<ZoneInventory>("zone", "zone_uuid").back("l3Network"),
+        Relation::one::<L2NetworkInventory>("l2Network", "l2_network_uuid").back("l3Network"),
+        Relation::many::<L3NetworkDns>("dnsServers", "l3_network_uuid").shows("dns", "dns"),
+        Relation::many::<NetworkServiceL3NetworkRefInventory>("networkServices", "l3_network_uuid").back("l3Network"),
+    ]
 }
 
 impl L3NetworkInventory {
@@ -91,6 +109,7 @@ pub fn module() -> Module {
     let module = Module::new("l3 network")
         .category("l3Network")
         .query::<L3NetworkInventory>("QueryL3Network", "/l3-networks")
+        .related::<L3NetworkDns>()
         .ask::<api::GetL3NetworkTypes>()
         .api::<api::CreateL3Network>()
         .api::<api::UpdateL3Network>()

@@ -24,6 +24,7 @@ mod tests;
 use std::time::Duration;
 
 use engine::module::Module;
+use engine::query::Relation;
 use engine::setting::{AnySetting, Setting, number};
 use engine::{Id, Result, Stamp, inventory};
 
@@ -62,7 +63,9 @@ inventory! {
         expired_date: Stamp,
         machine_uuid: Option<Id<Machine>>,
         create_date: Stamp,
-    }
+    } => [
+        Relation::one::<MachineInventory>("machine", "machine_uuid").back("enrolmentToken"),
+    ]
 }
 
 const LIFE: Setting<Duration> = Setting {

@@ -6,10 +6,12 @@ mod store;
 use engine::db::Tx;
 use engine::inventory::{attach, page_uuids};
 use engine::module::Module;
+use engine::query::Relation;
 use engine::{Any, Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
-use crate::l3::L3Network;
+use crate::l3::address::UsedIpInventory;
+use crate::l3::{L3Network, L3NetworkInventory};
 
 pub use store::{NewNic, add, of_vm, remove_all};
 
@@ -36,7 +38,10 @@ inventory! {
         state: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::one::<L3NetworkInventory>("l3Network", "l3_network_uuid").back("vmNic"),
+        Relation::many::<UsedIpInventory>("usedIps", "vm_nic_uuid").back("vmNic"),
+    ]
 }
 
 impl VmNicInventory {

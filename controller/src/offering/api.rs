@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 
 use engine::api::{Api, Job, Route, Settled};
-use engine::inventory::show;
+use engine::inventory::{Inventory, show};
 use engine::{Id, Result, api, codes, deletion};
 
 use super::{ALLOCATOR_STRATEGIES, InstanceOffering, InstanceOfferingInventory, store};
@@ -65,6 +65,7 @@ fn strategy(name: &str) -> Result<()> {
 
 impl Api for CreateInstanceOffering {
     const ROUTE: Route = CreateInstanceOffering::ROUTE;
+    const MAKES: Option<&'static str> = Some(InstanceOfferingInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

@@ -1,7 +1,7 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::Delete;
 use engine::db::Tx;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
 use serde_json::{Value, json};
 
@@ -48,6 +48,7 @@ impl AddLocalPrimaryStorage {
 
 impl Api for AddLocalPrimaryStorage {
     const ROUTE: Route = AddLocalPrimaryStorage::ROUTE;
+    const MAKES: Option<&'static str> = Some(PrimaryStorageInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

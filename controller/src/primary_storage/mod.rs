@@ -22,8 +22,11 @@ use engine::setting::{AnySetting, Setting, plain};
 use engine::{Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value};
 
+use crate::cluster::ClusterInventory;
 use crate::host::{Host, HostInventory};
 use crate::zone::Zone;
+use crate::zone::ZoneInventory;
+use engine::query::{Link, Relation};
 
 pub use cache::cached;
 pub use store::{Candidate, candidates, hosts_of, is_cached, remember_cached};
@@ -61,6 +64,10 @@ pub async fn refuse_detached(tx: &mut Tx, storage: Id<PrimaryStorage>, host: Id<
 #[derive(Debug)]
 pub enum PrimaryStorage {}
 
+const CLUSTERS: Link =
+    Link { table: "primary_storage_cluster", here: "primary_storage_uuid", there: "cluster_uuid" };
+const HOSTS: Link = Link { table: "primary_storage_host", here: "primary_storage_uuid", there: "host_uuid" };
+
 inventory! {
     /// A primary storage as the API shows it. Capacities in bytes; `available_capacity` is what claims
     /// leave, `available_physical_capacity` what the hosts' file systems have free.
@@ -80,7 +87,13 @@ inventory! {
         mount_path: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::one::<ZoneInventory>("zone", "zone_uuid").back("primaryStorage"),
+        Relation::linked::<ClusterInventory>("cluster", CLUSTERS)
+            .back("primaryStorage")
+            .shows("attachedClusterUuids", "uuid"),
+        Relation::linked::<HostInventory>("host", HOSTS).back("primaryStorage"),
+    ]
 }
 
 impl PrimaryStorageInventory {

@@ -6,9 +6,9 @@ mod api;
 mod store;
 
 use engine::Engine;
-use engine::db::Value;
 use engine::inventory::{Field, Inventory, Kind};
 use engine::module::Module;
+use engine::query::Args;
 use serde::Serialize;
 
 /// A setting as the API shows it. `id` numbers the list of one controller and means nothing else.
@@ -24,18 +24,19 @@ pub struct GlobalConfigInventory {
 }
 
 impl Inventory for GlobalConfigInventory {
+    const KIND: &'static str = "GlobalConfig";
     const TABLE: &'static str = "setting";
     const FIELDS: &'static [Field] = &[
-        Field { column: "id", kind: Kind::Int },
-        Field { column: "category", kind: Kind::Text },
-        Field { column: "name", kind: Kind::Text },
-        Field { column: "description", kind: Kind::Text },
-        Field { column: "default_value", kind: Kind::Text },
-        Field { column: "value", kind: Kind::Text },
+        Field { column: "id", kind: Kind::Int, nullable: false },
+        Field { column: "category", kind: Kind::Text, nullable: false },
+        Field { column: "name", kind: Kind::Text, nullable: false },
+        Field { column: "description", kind: Kind::Text, nullable: false },
+        Field { column: "default_value", kind: Kind::Text, nullable: false },
+        Field { column: "value", kind: Kind::Text, nullable: false },
     ];
 
-    fn source(engine: &Engine) -> (String, Vec<Value>) {
-        store::rows(engine.settings())
+    fn source(engine: &Engine, args: &mut Args) -> String {
+        store::rows(engine.settings(), args)
     }
 }
 

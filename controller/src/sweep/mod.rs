@@ -31,12 +31,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use engine::module::Module;
+use engine::query::Relation;
 use engine::setting::{AnySetting, Setting, plain, seconds};
 use engine::sweep::{By, Sweep};
 use engine::{Any, Id, Stamp, inventory};
 
-use crate::backup_storage::BackupStorage;
-use crate::host::Host;
+use crate::backup_storage::{BackupStorage, BackupStorageInventory};
+use crate::host::{Host, HostInventory};
 
 /// Marks ids of findings.
 #[derive(Debug)]
@@ -65,7 +66,10 @@ inventory! {
         first_seen: Stamp,
         last_seen: Stamp,
         last_op_date: Stamp,
-    }
+    } => [
+        Relation::one::<HostInventory>("host", "host_uuid").back("finding"),
+        Relation::one::<BackupStorageInventory>("backupStorage", "backup_storage_uuid").back("finding"),
+    ]
 }
 
 /// How far a pass may go by itself.

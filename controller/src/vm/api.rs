@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::{Delete, DeleteMode, Root};
 use engine::db::Tx;
-use engine::inventory::{find, show};
+use engine::inventory::{Inventory, find, show};
 use engine::{Any, Id, Result, api, codes};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::allocate::{self, Demand, Disk, STRATEGIES};
 use super::create::{Create, Made};
 use super::life::{self, How, Start, Stop, Turn};
 use super::remove::Destroy;
-use super::{DELETION_POLICY, DeletionPolicy, VmInstance, VmInstanceInventory, store};
+use super::{DELETION_POLICY, DeletionPolicy, VmInstance, VmInstanceInventory, store, tag};
 use crate::cluster::{Cluster, ClusterInventory};
 use crate::host::driver::StopMode;
 use crate::host::{Host, HostInventory};
@@ -203,6 +203,7 @@ impl CreateVmInstance {
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
         let (l3_networks, default_l3) = self.networks(tx).await?;
+        let addresses = tag::addresses(job.tags(), &l3_networks)?;
         let disk = Disk { image: image.to_string(), ..self.disk(&source)? };
         let demand = Demand {
             cpu: size.cpu,
@@ -232,6 +233,7 @@ impl CreateVmInstance {
             reserved_memory: size.reserved_memory,
             strategy: size.strategy,
             default_l3,
+            addresses,
             start: self.strategy.unwrap_or_default() == CreationStrategy::InstantStart,
             name: self.name,
             description: self.description,
@@ -243,6 +245,7 @@ impl CreateVmInstance {
 
 impl Api for CreateVmInstance {
     const ROUTE: Route = CreateVmInstance::ROUTE;
+    const MAKES: Option<&'static str> = Some(VmInstanceInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.check()?;

@@ -2,7 +2,7 @@
 
 use engine::flow::Cx;
 use engine::inventory::find;
-use engine::{Id, Result};
+use engine::{Id, Result, tag};
 use futures::future::try_join_all;
 use wire::calls::vm as call;
 
@@ -32,16 +32,18 @@ async fn leases(cx: &Cx, vm: Id<VmInstance>) -> Result<Vec<(Id<L3Network>, Lease
     let mut tx = cx.read().await?;
     let vm: VmInstanceInventory = find(&mut tx, vm).await?;
     let nics = nic::of_vm(&mut tx, vm.uuid.cast()).await?;
-    Ok(nics.iter().filter_map(|nic| Some((nic.l3_network_uuid, lease(&vm, nic)?))).collect())
+    let tags = tag::of(&mut tx, &l3::HOSTNAME, vm.uuid.cast()).await?;
+    let name = l3::called(tags.first().map(String::as_str), &vm.name);
+    Ok(nics.iter().filter_map(|nic| Some((nic.l3_network_uuid, lease(&vm, &name, nic)?))).collect())
 }
 
-fn lease(vm: &VmInstanceInventory, nic: &VmNicInventory) -> Option<Lease> {
+fn lease(vm: &VmInstanceInventory, name: &Option<String>, nic: &VmNicInventory) -> Option<Lease> {
     Some(Lease {
         mac: nic.mac.clone(),
         ip: nic.ip.clone()?,
         netmask: nic.netmask.clone()?,
         gateway: nic.gateway.clone(),
-        hostname: l3::hostname(&vm.name),
+        hostname: name.clone(),
         is_default: vm.default_l3_network_uuid == Some(nic.l3_network_uuid.cast()),
     })
 }

@@ -1,5 +1,8 @@
 //! Creating a VM: allocate → addresses → image → disk → network → start.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -34,6 +37,9 @@ pub(super) struct Create {
     pub reserved_memory: i64,
     pub strategy: String,
     pub default_l3: Option<Id<L3Network>>,
+    /// Which addresses it is to have, where the user wants certain ones.
+    #[serde(default)]
+    pub addresses: BTreeMap<Id<L3Network>, Ipv4Addr>,
     /// Otherwise it is left Stopped.
     pub start: bool,
     pub demand: Demand,
@@ -102,7 +108,7 @@ impl Create {
                 l3: *l3,
                 device_id: i64::try_from(device).unwrap_or(0),
                 virtio: self.virtio,
-                wanted: None,
+                wanted: self.addresses.get(l3).copied(),
             };
             nic::add(tx, new).await?;
         }

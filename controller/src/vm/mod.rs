@@ -26,23 +26,28 @@ pub mod drift;
 mod life;
 mod remove;
 mod store;
+mod tag;
 
 use std::time::Duration;
 
 use engine::db::Tx;
 use engine::inventory::{attach, page_uuids, present};
 use engine::module::Module;
+use engine::query::Relation;
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, plain, seconds};
 use engine::sweep::{By, Sweep};
 use engine::{Any, Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
-use crate::cluster::Cluster;
-use crate::host::Host;
+use crate::cluster::{Cluster, ClusterInventory};
+use crate::host::{Host, HostInventory};
+use crate::image::ImageInventory;
+use crate::l3::L3NetworkInventory;
 use crate::nic::VmNicInventory;
+use crate::offering::InstanceOfferingInventory;
 use crate::volume::VolumeInventory;
-use crate::zone::Zone;
+use crate::zone::{Zone, ZoneInventory};
 
 /// Marks ids of VMs.
 #[derive(Debug)]
@@ -79,7 +84,18 @@ inventory! {
         state: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill => [
+        Relation::one::<ZoneInventory>("zone", "zone_uuid").back("vmInstance"),
+        Relation::one::<ClusterInventory>("cluster", "cluster_uuid").back("vmInstance"),
+        Relation::one::<HostInventory>("host", "host_uuid").back("vmInstance"),
+        Relation::one::<HostInventory>("lastHost", "last_host_uuid"),
+        Relation::one::<ImageInventory>("image", "image_uuid").back("vmInstance"),
+        Relation::one::<InstanceOfferingInventory>("instanceOffering", "instance_offering_uuid").back("vmInstance"),
+        Relation::one::<L3NetworkInventory>("defaultL3Network", "default_l3_network_uuid"),
+        Relation::one::<VolumeInventory>("rootVolume", "root_volume_uuid"),
+        Relation::many::<VolumeInventory>("allVolumes", "vm_instance_uuid").back("vmInstance"),
+        Relation::many::<VmNicInventory>("vmNics", "vm_instance_uuid").back("vmInstance"),
+    ]
 }
 
 impl VmInstanceInventory {
@@ -184,6 +200,7 @@ pub fn module() -> Module {
         .flow::<remove::Destroy>()
         .cascade(&cascade::VmInstanceKind, cascade::EDGES)
         .settings(SETTINGS)
+        .tags(&[tag::STATIC_IP])
         .quotas(&[&TOTAL_NUM, &NUM, &CPU_NUM, &MEMORY_SIZE])
         .sweep(EXPUNGE)
         .events(EVENTS)

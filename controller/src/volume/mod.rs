@@ -8,11 +8,13 @@
 mod store;
 
 use engine::module::Module;
+use engine::query::Relation;
 use engine::quota::Quota;
 use engine::{Any, Id, Stamp, inventory};
 
-use crate::host::Host;
-use crate::primary_storage::PrimaryStorage;
+use crate::host::{Host, HostInventory};
+use crate::image::ImageInventory;
+use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
 
 pub use store::{NewRoot, claim_root, delete, ready, root_of};
 
@@ -43,7 +45,11 @@ inventory! {
         is_shareable: bool,
         create_date: Stamp,
         last_op_date: Stamp,
-    }
+    } => [
+        Relation::one::<PrimaryStorageInventory>("primaryStorage", "primary_storage_uuid").back("volume"),
+        Relation::one::<HostInventory>("host", "host_uuid").back("volume"),
+        Relation::one::<ImageInventory>("image", "root_image_uuid").back("volume"),
+    ]
 }
 
 pub(crate) const DATA_NUM: Quota = Quota { name: "volume.data.num", default: 40, used: store::DATA_VOLUMES };

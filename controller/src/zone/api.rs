@@ -1,5 +1,5 @@
 use engine::api::{Api, Job, Route, Settled};
-use engine::inventory::show;
+use engine::inventory::{Inventory, show};
 use engine::{Id, Result, api, deletion};
 
 use super::{Zone, ZoneInventory, store};
@@ -17,6 +17,7 @@ api! {
 
 impl Api for CreateZone {
     const ROUTE: Route = CreateZone::ROUTE;
+    const MAKES: Option<&'static str> = Some(ZoneInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;

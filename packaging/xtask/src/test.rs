@@ -134,7 +134,7 @@ impl Stage {
                 documentation(filter),
             ],
             Self::Store => vec![
-                tests(&["-p", "cumulet-controller", "--test", "store"], filter),
+                tests(&["-p", "cumulet-controller", "--test", "store", "--test", "query"], filter),
                 set_apart(&["-p", "cumulet-controller", "--test", "walk"], filter),
             ],
             Self::Scenario => vec![tests(&["-p", "cumulet-tests", "--test", "scenario"], filter)],

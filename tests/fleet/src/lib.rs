@@ -39,6 +39,9 @@ pub struct State {
     pub namespaces: BTreeSet<String>,
     /// L3 network by MAC.
     pub leases: BTreeMap<String, String>,
+    /// What guests are told to be called, by MAC.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
     /// What guests are told besides their addresses: `<mac> dns 10.0.0.1`, `<mac> domain example.org`.
     pub told: BTreeSet<String>,
     /// Taps that nothing made.

@@ -33,6 +33,7 @@ async fn prepare(cx: Cx<World>, command: dhcp::BatchPrepare) -> Result<Done, Fau
 /// The guest is told nothing any more.
 fn silence(state: &mut State, mac: &str) {
     state.told.retain(|told| told.split(' ').next() != Some(mac));
+    state.names.remove(mac);
 }
 
 async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> {
@@ -49,6 +50,7 @@ async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> 
                     return Err(Fault::new("prepare the namespace first"));
                 }
                 silence(state, &lease.mac);
+                state.names.extend(lease.hostname.map(|name| (lease.mac.clone(), name)));
                 let domain = lease.dns_domain.map(|domain| format!("{} domain {domain}", lease.mac));
                 state.told.extend(domain);
                 state.told.extend(lease.dns.iter().map(|dns| format!("{} dns {dns}", lease.mac)));

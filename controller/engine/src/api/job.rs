@@ -23,6 +23,7 @@ use crate::error::{ErrorCode, Result, codes};
 use crate::flow::{self, Flow, Start};
 use crate::id::{Any, Id, Stamp};
 use crate::node::{self, Era, Node};
+use crate::tag::{self, Wanted};
 
 const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, owner, web_hook, hooked, create_date, \
      user_uuid, session, address, resource) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12) \
@@ -64,6 +65,7 @@ pub struct Job {
     hooked: bool,
     /// The hash of the preview that the caller agreed to.
     agreed: Option<String>,
+    tags: Wanted,
 }
 
 /// Whose call a job is.
@@ -143,15 +145,30 @@ impl Job {
         self.id
     }
 
+    /// What came beside its parameters.
+    pub fn tags(&self) -> &Wanted {
+        &self.tags
+    }
+
+    pub(crate) fn tagged(self, tags: Wanted) -> Job {
+        Job { tags, ..self }
+    }
+
     /// Does all of it in one transaction, whose value is the API's answer.
     pub async fn write<F>(self, unit: F) -> Result<Settled>
     where
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Value>> + Send + 'static,
     {
-        let (id, owner) = (self.id, self.era.id);
+        let (id, owner, makes) = (self.id, self.era.id, self.engine.makes(self.api).is_some());
         let whole = self.engine.db().write(move |tx| {
             Box::pin(async move {
                 let answer = unit(tx).await?;
+                if let Some(made) =
+                    answer.pointer("/inventory/uuid").and_then(Value::as_str).filter(|_| makes)
+                {
+                    tag::born(tx, id, made.parse().map_err(|error: String| codes::INTERNAL.because(error))?)
+                        .await?;
+                }
                 match settle(tx, SETTLE, args![id, owner], true, &answer).await? {
                     true => Ok(()),
                     false => Err(codes::LOST.because(format!("job {id} is settled or another's"))),
@@ -185,7 +202,8 @@ impl Job {
 
     /// One that does the call `api` for `account`, as this era's work.
     pub(super) fn new(engine: &Engine, era: &Arc<Era>, id: Id<Any>, (api, who): (&'static str, Who)) -> Job {
-        Job { engine: engine.clone(), era: Arc::clone(era), id, api, who, hooked: false, agreed: None }
+        let (engine, era, tags) = (engine.clone(), Arc::clone(era), Wanted::default());
+        Job { engine, era, id, api, who, hooked: false, agreed: None, tags }
     }
 
     /// Somebody wants to be told of its end.

@@ -32,12 +32,15 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::{Any, Id};
 use crate::inventory::Inventory;
-use crate::query::Query;
+use crate::query::Entity;
 use crate::scope::{Place, Scope};
 
 /// A call that changes something. Made by [`api!`](crate::api!).
 pub trait Api: DeserializeOwned + Send + 'static {
     const ROUTE: Route;
+    /// The kind of resource that it makes, which may come with tags: the job is settled by a unit that answers
+    /// its `inventory`, or by a flow whose resource it is and whose first step writes its row.
+    const MAKES: Option<&'static str> = None;
 
     /// Does it, and settles the job: by one unit ([`Job::write`]) or by a flow ([`Job::flow`]). It may run
     /// again after a crash until the job is settled.
@@ -223,7 +226,6 @@ type RunJob = Box<dyn Fn(Value, Job) -> Result<BoxFuture<'static, Result<Settled
 type RunAsk = Box<dyn Fn(Value, Asked) -> Result<BoxFuture<'static, Result<Value>>> + Send + Sync>;
 type RunPreview =
     Box<dyn for<'t> Fn(Value, &'t mut Tx) -> BoxFuture<'t, Result<Option<Delete>>> + Send + Sync>;
-type RunQuery = Box<dyn for<'t> Fn(Query, &'t mut Tx) -> BoxFuture<'t, Result<Value>> + Send + Sync>;
 
 /// A call as the portal keeps it.
 pub struct Entry {
@@ -239,16 +241,14 @@ pub(crate) enum EntryKind {
         check: fn(Value) -> Result<()>,
         run: RunJob,
         cascade: RunPreview,
+        makes: Option<&'static str>,
     },
     Ask {
         open: bool,
         check: fn(Value) -> Result<()>,
         run: RunAsk,
     },
-    Query {
-        place: Place,
-        run: RunQuery,
-    },
+    Query(Entity),
 }
 
 impl Entry {
@@ -268,7 +268,7 @@ impl Entry {
                 request::read::<A>(A::ROUTE.name, params)?.cascade(tx).await
             })
         });
-        Entry { route: A::ROUTE, category: "", kind: EntryKind::Job { check, run, cascade } }
+        Entry { route: A::ROUTE, category: "", kind: EntryKind::Job { check, run, cascade, makes: A::MAKES } }
     }
 
     /// The cascade that the call with `params` would run.
@@ -288,14 +288,18 @@ impl Entry {
         Entry { route: A::ROUTE, category: "", kind: EntryKind::Ask { open: A::OPEN, check, run } }
     }
 
+    /// The inventory that it lists.
+    pub(crate) fn entity(&self) -> Option<&Entity> {
+        match &self.kind {
+            EntryKind::Query(entity) => Some(entity),
+            _ => None,
+        }
+    }
+
     /// `GET path` and `GET path/{uuid}`.
     pub fn query<I: Inventory>(name: &'static str, path: &'static str) -> Self {
-        let named = I::FIELDS.iter().any(|field| field.column == "uuid");
-        let place = Place { table: I::TABLE, scope: I::SCOPE, named };
-        let admin = I::SCOPE == Scope::Admin;
-        let route = Route { name, method: "GET", path, admin, ..Route::EMPTY };
-        let run: RunQuery = Box::new(|query, tx| Box::pin(async move { query.run::<I>(tx).await }));
-        Entry { route, category: "", kind: EntryKind::Query { place, run } }
+        let route = Route { name, method: "GET", path, admin: I::SCOPE == Scope::Admin, ..Route::EMPTY };
+        Entry { route, category: "", kind: EntryKind::Query(Entity::of::<I>()) }
     }
 
     /// As policies name it: `instance:CreateVmInstance`.
@@ -324,9 +328,6 @@ impl Entry {
     }
 
     pub(crate) fn place(&self) -> Option<Place> {
-        match self.kind {
-            EntryKind::Query { place, .. } => Some(place),
-            _ => None,
-        }
+        self.entity().map(Entity::place)
     }
 }

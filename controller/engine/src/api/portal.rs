@@ -1,7 +1,6 @@
 //! The front door: routes requests to calls, checks sessions, makes jobs, tells their results.
 
 use std::collections::BTreeMap;
-use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -19,7 +18,8 @@ use super::{access, request};
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
-use crate::query::Query;
+use crate::query::{Entity, Query, Viewer};
+use crate::tag::Wanted;
 
 /// The calls of one method and path, told apart by the member of the body that holds the parameters.
 struct Place {
@@ -50,7 +50,7 @@ pub fn portal(engine: &Engine) -> Router {
     }
     let mut calls = Router::new().route("/api-jobs/{uuid}", get(poll)).with_state(engine.clone());
     for ((path, method), entries) in places {
-        let query = matches!(entries[0].kind, EntryKind::Query { .. });
+        let query = matches!(entries[0].kind, EntryKind::Query(_));
         let method = Method::from_bytes(method.as_bytes()).expect("routes are written with proper methods");
         let filter = MethodFilter::try_from(method).expect("routes use the common methods");
         let place = Arc::new(Place { engine: engine.clone(), entries });
@@ -66,6 +66,10 @@ pub fn portal(engine: &Engine) -> Router {
 async fn nowhere(method: Method, uri: Uri) -> Refused {
     let error = codes::UNKNOWN_MESSAGE.because(format!("there is no call {method} {}", uri.path()));
     Refused(StatusCode::NOT_FOUND, error)
+}
+
+fn no_query() -> ErrorCode {
+    codes::INTERNAL.because("a call that is no query was asked as one")
 }
 
 async fn poll(
@@ -91,14 +95,15 @@ async fn handle(
     let body = request::body(&asking.body).map_err(malformed)?;
     let entry = place.choose(&body).map_err(malformed)?;
     let session = place.session(&asking, &entry).await?;
-    if let EntryKind::Query { .. } = &entry.kind {
+    if let EntryKind::Query(entity) = &entry.kind {
         let query = Query::parse(&url).map_err(malformed)?;
-        return Ok(Json(place.find(&entry, query, session).await?).into_response());
+        return Ok(Json(place.find(*entity, query, session).await?).into_response());
     }
     let preview = wants_preview(&mut url).map_err(malformed)?;
     let params = request::params(&path, &url, entry.route.body, body).map_err(malformed)?;
+    let bare = without_tags(&place.engine, &entry, params.clone()).map_err(malformed)?;
     if let Some(session) = session.as_ref().filter(|_| !entry.is_open()) {
-        access::admit(&place.engine, &entry, session, &params).await.map_err(refused)?;
+        access::admit(&place.engine, &entry, session, &bare).await.map_err(refused)?;
     }
     match (&entry.kind, session) {
         (EntryKind::Ask { run, .. }, session) => {
@@ -116,6 +121,20 @@ async fn handle(
     }
 }
 
+/// The parameters without the tags, which may come with this call and are such as there may be.
+fn without_tags(engine: &Engine, entry: &Entry, mut params: Value) -> Result<Value> {
+    let wanted = Wanted::take(&mut params)?;
+    match entry.kind {
+        EntryKind::Job { makes: Some(kind), .. } => wanted.check(engine.system_tags(), kind)?,
+        _ if wanted.is_empty() => {}
+        _ => {
+            let details = format!("{} makes nothing that could carry tags: leave them out", entry.route.name);
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+    }
+    Ok(params)
+}
+
 /// `GET path/{uuid}` of a query: a list of one.
 async fn one(
     State(place): State<Arc<Place>>,
@@ -124,10 +143,12 @@ async fn one(
 ) -> Result<Response, Refused> {
     let (entry, asking) = (Arc::clone(&place.entries[0]), Asking::read(request).await?);
     let session = place.session(&asking, &entry).await?;
-    let mut query = Query::parse(&pairs(&asking.uri))?;
+    let EntryKind::Query(entity) = &entry.kind else { return Err(no_query().into()) };
+    let parsed = Query::parse(&pairs(&asking.uri));
+    let mut query = parsed.map_err(|error| Refused(StatusCode::BAD_REQUEST, error))?;
     let uuid = path.iter().next().map_or("", |(_, value)| value);
     query.conditions.push(format!("uuid={uuid}"));
-    let reply = place.find(&entry, query, session).await?;
+    let reply = place.find(*entity, query, session).await?;
     if reply["inventories"].as_array().is_some_and(Vec::is_empty) {
         let error =
             codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
@@ -148,15 +169,12 @@ impl Place {
         })
     }
 
-    /// What the session sees.
-    async fn find(&self, entry: &Arc<Entry>, mut query: Query, session: Option<Session>) -> Result<Value> {
-        let entry = Arc::clone(entry);
-        let session = session.ok_or_else(|| codes::INTERNAL.because("a query without a session"))?;
-        query.account = (!session.admin).then_some(session.account);
-        let read = self.engine.db().read_much(move |tx| match &entry.kind {
-            EntryKind::Query { run, .. } => run(query, tx),
-            _ => Box::pin(ready(Err(codes::INTERNAL.because("a call that is no query was asked as one")))),
-        });
+    async fn find(&self, entity: Entity, query: Query, session: Option<Session>) -> Result<Value> {
+        let viewer = session.map(Viewer::Client).ok_or_else(no_query)?;
+        let read = self
+            .engine
+            .db()
+            .read_much(move |tx| Box::pin(async move { query.answer(tx, &entity, &viewer).await }));
         read.await
     }
 

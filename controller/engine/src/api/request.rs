@@ -5,9 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Result, codes};
+use crate::tag;
 
 /// The members that a body may have beside the one that holds the parameters.
-const BESIDE: &[&str] = &["systemTags", "userTags"];
+const BESIDE: &[&str] = &[tag::SYSTEM, tag::USER];
 
 /// Reads parameters into a call's struct; says which parameter is wrong and why.
 pub(super) fn read<A: DeserializeOwned>(api: &str, params: Value) -> Result<A> {
@@ -40,13 +41,15 @@ pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>> {
     }
 }
 
-/// All parameters of a call: those of the URL, the body's and the path's, the later ones winning.
+/// All parameters of a call: those of the URL, the body's and the path's, the later ones winning; and the tags
+/// that stand beside them.
 pub(super) fn params(
     path: &RawPathParams,
     url: &[(String, String)],
     key: Option<&str>,
-    body: Map<String, Value>,
+    mut body: Map<String, Value>,
 ) -> Result<Value> {
+    let beside: Vec<_> = BESIDE.iter().filter_map(|name| body.remove_entry(*name)).collect();
     let mut params = Map::new();
     for (name, value) in url {
         add(&mut params, name, value);
@@ -55,6 +58,12 @@ pub(super) fn params(
     for (name, value) in path {
         params.insert(name.to_owned(), value.into());
     }
+    if let Some(name) = BESIDE.iter().find(|name| params.contains_key(**name)) {
+        return Err(
+            codes::INVALID_ARGUMENT.because(format!("\"{name}\" stands in the body, beside the parameters"))
+        );
+    }
+    params.extend(beside.into_iter().filter(|(_, tags)| tags.as_array().is_none_or(|tags| !tags.is_empty())));
     params.retain(|_, value| !value.is_null());
     Ok(Value::Object(params))
 }
@@ -65,20 +74,10 @@ fn members(key: Option<&str>, mut body: Map<String, Value>) -> Result<Map<String
         Some("null") => body.remove("null").or_else(|| body.remove("params")),
         _ => key.and_then(|key| body.remove(key)),
     };
-    for (name, value) in &body {
-        let beside = BESIDE.contains(&name.as_str());
-        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        match (beside, empty) {
-            (true, true) => {}
-            (true, false) => {
-                return Err(codes::UNIMPLEMENTED.because(format!("\"{name}\": tags are not supported yet")));
-            }
-            (false, _) => {
-                let expected = key.unwrap_or("nothing");
-                return Err(codes::INVALID_ARGUMENT
-                    .because(format!("\"{name}\" does not belong in the body; it takes \"{expected}\"")));
-            }
-        }
+    if let Some(name) = body.keys().next() {
+        let expected = key.unwrap_or("nothing");
+        return Err(codes::INVALID_ARGUMENT
+            .because(format!("\"{name}\" does not belong in the body; it takes \"{expected}\"")));
     }
     match inner {
         None | Some(Value::Null) => Ok(Map::new()),

@@ -9,6 +9,7 @@ use crate::db::Tx;
 use crate::error::{Result, codes};
 use crate::flow::{Cx, Flow, Steps};
 use crate::id::{Any, Id};
+use crate::tag;
 
 /// So often a deletion looks again for children that appeared while it ran.
 const ROUNDS: usize = 8;
@@ -49,7 +50,8 @@ impl Planned {
     }
 
     async fn record(&self, tx: &mut Tx) -> Result<()> {
-        tx.engine().graph().kind(&self.kind)?.record(tx, self.how, self.id).await
+        tx.engine().graph().kind(&self.kind)?.record(tx, self.how, self.id).await?;
+        tag::forget_if_gone(tx, &self.kind, self.id).await
     }
 }
 

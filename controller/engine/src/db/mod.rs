@@ -14,6 +14,8 @@
 mod postgres;
 mod row;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod value;
 mod writer;
 
@@ -41,6 +43,11 @@ use writer::Writer;
 
 /// How long a connection may take to come.
 const CONNECT: Duration = Duration::from_secs(5);
+/// What users ask for takes no longer, in all.
+const READ: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+
+/// SQLite takes 32,766 values, PostgreSQL twice as many.
+const MOST_VALUES: usize = 30_000;
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
@@ -157,19 +164,35 @@ impl Db {
         Ok(Tx::new(conn, Arc::clone(&self.home)))
     }
 
-    /// Reads what may take long, without keeping the threads that everybody works in.
+    /// Reads what may take long, without keeping the threads that everybody works in. What takes too long
+    /// ends with [`codes::TIMEOUT`].
     pub async fn read_much<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
         let mut tx = self.read().await?;
-        if self.is_shared() {
-            return work(&mut tx).await;
-        }
+        let Conn::SqliteReader(reader) = &tx.conn else { return work(&mut tx).await };
+        let interrupt = reader.connection().get_interrupt_handle();
         let runtime = tokio::runtime::Handle::current();
-        let read = tokio::task::spawn_blocking(move || runtime.block_on(work(&mut tx)));
-        read.await.unwrap_or_else(|_| Err(codes::INTERNAL.because("reading panicked; see the log")))
+        // The connection comes back with the outcome: nobody else has it while it may be interrupted.
+        let mut read = tokio::task::spawn_blocking(move || {
+            let outcome = runtime.block_on(work(&mut tx));
+            (outcome, tx)
+        });
+        let mut limit = READ;
+        let ended = loop {
+            match tokio::time::timeout(limit, &mut read).await {
+                Ok(ended) => break ended,
+                // Again and again, for it interrupts only the statement at hand.
+                Err(_) => interrupt.interrupt(),
+            }
+            limit = Duration::from_millis(50);
+        };
+        match ended {
+            Ok((outcome, _tx)) => outcome,
+            Err(_) => Err(codes::INTERNAL.because("reading panicked; see the log")),
+        }
     }
 
     /// What other controllers tell, from now on; `None` when there can be no others.
@@ -277,8 +300,19 @@ impl Tx {
         Ok(self.one::<(i64,)>(sql, args).await?.0)
     }
 
-    /// Rows of a statement that asks for `IN ($*)`: any of `values`, of which there may be none.
-    pub async fn all_of<R: Row>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<R>> {
+    /// Rows of a statement that asks for `IN ($*)`: any of `values`, of which there may be none. More than
+    /// a statement can take are asked for in parts.
+    pub async fn all_of<R: Row>(&mut self, sql: &'static str, mut values: Vec<Value>) -> Result<Vec<R>> {
+        let mut found = Vec::new();
+        while values.len() > MOST_VALUES {
+            let rest = values.split_off(MOST_VALUES);
+            found.extend(self.some_of(sql, std::mem::replace(&mut values, rest)).await?);
+        }
+        found.extend(self.some_of(sql, values).await?);
+        Ok(found)
+    }
+
+    async fn some_of<R: Row>(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<R>> {
         let marks: Vec<_> = (1..=values.len()).map(|n| format!("${n}")).collect();
         let marks = if marks.is_empty() { "NULL".to_owned() } else { marks.join(", ") };
         self.composed(sql.replace("$*", &marks), values).await
@@ -291,13 +325,13 @@ impl Tx {
 
     /// At most so many of the rows.
     async fn rows<R: Row>(&mut self, sql: SqlStr, args: Vec<Value>, most: usize) -> Result<Vec<R>> {
-        let conn = match &mut self.conn {
+        let (conn, explain) = match &mut self.conn {
             Conn::Sqlite(conn) => return sqlite::rows(conn, sql.as_str(), &args, most),
             Conn::SqliteReader(reader) => {
                 return sqlite::rows(reader.connection(), sql.as_str(), &args, most);
             }
-            Conn::Postgres(conn) => conn,
-            Conn::PostgresReader(conn) => &mut **conn,
+            Conn::Postgres(conn) => (conn, explain as fn(sqlx::Error) -> ErrorCode),
+            Conn::PostgresReader(conn) => (&mut **conn, explain_reading as fn(sqlx::Error) -> ErrorCode),
         };
         let query = sqlx::query_with(sql, value::for_postgres(args));
         let rows = match most {
@@ -317,6 +351,19 @@ fn explain(error: sqlx::Error) -> ErrorCode {
         Some(sqlx::error::ErrorKind::ForeignKeyViolation) => referred(),
         _ => error.into(),
     }
+}
+
+/// Who only reads knows that nothing has happened.
+fn explain_reading(error: sqlx::Error) -> ErrorCode {
+    let cancelled = error.as_database_error().is_some_and(|said| said.code().as_deref() == Some("57014"));
+    if cancelled { too_long() } else { explain(error) }
+}
+
+fn too_long() -> ErrorCode {
+    codes::TIMEOUT.because(format!(
+        "reading took longer than {} s: ask for less, or by a field that is indexed (uuid, name, state)",
+        READ.as_secs()
+    ))
 }
 
 fn referred() -> ErrorCode {

@@ -146,6 +146,7 @@ impl From<rusqlite::Error> for ErrorCode {
                 codes::INVALID_ARGUMENT.because(format!("there is one already: {error}"))
             }
             ffi::SQLITE_CONSTRAINT_FOREIGNKEY => super::referred(),
+            ffi::SQLITE_INTERRUPT => super::too_long(),
             _ if is_away(code) => codes::DATABASE.because(format!("the metadata database failed: {error}")),
             _ => refused(&error),
         }

@@ -20,6 +20,7 @@ use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Id, Stamp};
 use crate::node::Era;
 use crate::queue::Turn;
+use crate::tag;
 
 /// A parked flow is tried again after 1 s, 2 s, 4 s, … at most this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -453,6 +454,9 @@ async fn record_on<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>> {
         let place = place(&steps, position(at), false);
         hook.at(place, Phase::Before)?;
         run(&mut flow, tx).await?;
+        if let Some(job) = row.job.filter(|_| at == 0) {
+            tag::born(tx, job, row.resource).await?;
+        }
         hook.at(place, Phase::After)?;
         at += 1;
     }
@@ -480,6 +484,9 @@ async fn record_back<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>>
                 let place = place(&steps, position(at), true);
                 if hook.at(place, Phase::Before)? != Then::Never {
                     undo(&mut flow, tx).await?;
+                }
+                if let Some(job) = row.job.filter(|_| at == 0) {
+                    tag::unborn(tx, job, row.resource).await?;
                 }
                 hook.at(place, Phase::After)?;
             }

@@ -10,10 +10,11 @@ use std::net::Ipv4Addr;
 use engine::db::Tx;
 use engine::inventory::find;
 use engine::module::Module;
+use engine::query::Relation;
 use engine::setting::{AnySetting, Setting};
 use engine::{Any, ErrorCode, Id, Result, Stamp, codes, inventory};
 
-use super::range::{self, IpRange, Span};
+use super::range::{self, IpRange, IpRangeInventory, Span};
 use super::{L3Network, L3NetworkInventory, service};
 
 pub use allocator::{IP_ALLOCATORS, IpAllocator};
@@ -37,7 +38,10 @@ inventory! {
         vm_nic_uuid: Option<Id<Any>>,
         create_date: Stamp,
         last_op_date: Stamp,
-    }
+    } => [
+        Relation::one::<IpRangeInventory>("ipRange", "ip_range_uuid").back("usedIp"),
+        Relation::one::<L3NetworkInventory>("l3Network", "l3_network_uuid").back("usedIp"),
+    ]
 }
 
 /// An address that was given out.

@@ -1,6 +1,6 @@
 use engine::api::{Api, Job, Route, Settled};
 use engine::db::Tx;
-use engine::inventory::{find, present, show};
+use engine::inventory::{Inventory, find, present, show};
 use engine::{Id, Result, api, codes, deletion};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -64,6 +64,7 @@ api! {
 
 impl Api for AddIpRange {
     const ROUTE: Route = AddIpRange::ROUTE;
+    const MAKES: Option<&'static str> = Some(IpRangeInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;
@@ -96,6 +97,7 @@ api! {
 
 impl Api for AddIpRangeByNetworkCidr {
     const ROUTE: Route = AddIpRangeByNetworkCidr::ROUTE;
+    const MAKES: Option<&'static str> = Some(IpRangeInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;

@@ -10,9 +10,10 @@ mod store;
 
 use engine::db::{Tx, Value};
 use engine::module::Module;
+use engine::query::Relation;
 use engine::{Id, Result, Stamp, inventory};
 
-use super::L3Network;
+use super::{L3Network, L3NetworkInventory};
 
 pub(super) use limits::Limits;
 pub use store::Span;
@@ -39,7 +40,9 @@ inventory! {
         ip_range_type: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    }
+    } => [
+        Relation::one::<L3NetworkInventory>("l3Network", "l3_network_uuid").back("ipRanges"),
+    ]
 }
 
 /// The ranges of each of `networks`.

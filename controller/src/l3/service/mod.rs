@@ -13,6 +13,8 @@ use engine::db::Tx;
 use engine::flow::Cx;
 use engine::inventory::{attach as attach_list, find};
 use engine::module::Module;
+use engine::query::Relation;
+use engine::tag::{Hold, SystemTag};
 use engine::{Any, Id, Result, Stamp, codes, inventory};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -34,6 +36,17 @@ inventory! {
         create_date: Stamp,
         last_op_date: Stamp,
     } fill
+}
+
+inventory! {
+    /// A service of an L3 network and who provides it.
+    NetworkServiceL3NetworkRefInventory in "l3_network_service" {
+        l3_network_uuid: Id<L3Network>,
+        network_service_provider_uuid: Id<Any>,
+        network_service_type: String,
+    } => [
+        Relation::one::<NetworkServiceProviderInventory>("provider", "network_service_provider_uuid"),
+    ]
 }
 
 impl NetworkServiceProviderInventory {
@@ -74,12 +87,37 @@ pub struct Lease {
 }
 
 /// A VM's name as a host name: letters, digits and inner dashes, at most 63.
-pub fn hostname(name: &str) -> Option<String> {
+fn hostname(name: &str) -> Option<String> {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let short: String = plain.trim_matches('-').chars().take(63).collect();
     let clean = short.trim_end_matches('-');
     (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+/// What the guest is to be called, instead of after its VM. Its networks hear of it when it starts next.
+pub const HOSTNAME: SystemTag = SystemTag {
+    resource: "VmInstance",
+    pattern: "hostname::{hostname}",
+    help: "what the guest is told by DHCP to be called; from its next start on",
+    hold: Hold::Free,
+    once: &[],
+    check: |tokens| {
+        let wanted = tokens.get("hostname");
+        match hostname(wanted).is_some_and(|clean| clean.eq_ignore_ascii_case(wanted)) {
+            true => Ok(()),
+            false => {
+                let details = "a host name has letters, digits and inner dashes, at most 63";
+                Err(codes::INVALID_ARGUMENT.because(details))
+            }
+        }
+    },
+};
+
+/// What a guest is called on its networks, by its [`HOSTNAME`] if it has one.
+pub fn called(tag: Option<&str>, vm_name: &str) -> Option<String> {
+    let tokens = tag.and_then(|text| HOSTNAME.read(text));
+    tokens.map(|tokens| tokens.get("hostname").to_owned()).or_else(|| hostname(vm_name))
 }
 
 /// Whether servers of the network need an address of it.
@@ -160,6 +198,8 @@ pub(super) fn add_to(module: Module) -> Module {
             "QueryNetworkServiceProvider",
             "/network-services/providers",
         )
+        .related::<NetworkServiceL3NetworkRefInventory>()
+        .tags(&[HOSTNAME])
         .ask::<api::GetNetworkServiceTypes>()
         .api::<api::AttachNetworkServiceToL3Network>()
         .api::<api::DetachNetworkServiceFromL3Network>()
@@ -168,6 +208,17 @@ pub(super) fn add_to(module: Module) -> Module {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_is_called_as_its_tag_says_or_after_its_vm() {
+        assert_eq!(called(Some("hostname::Db1"), "web"), Some("Db1".into()));
+        assert_eq!(called(None, "Web Server"), Some("web-server".into()));
+        for (name, sound) in [("db-1", true), ("-db", false), ("a b", false), ("a.b", false), ("☃", false)]
+        {
+            let tokens = HOSTNAME.read(&format!("hostname::{name}")).unwrap();
+            assert_eq!((HOSTNAME.check)(&tokens).is_ok(), sound, "{name}");
+        }
+    }
 
     #[test]
     fn a_name_becomes_a_host_name_or_none() {

@@ -1,8 +1,7 @@
 use engine::db::{Tx, Value};
 use engine::{Any, Id, Result, args};
-use serde::Serialize;
 
-use super::{Assigned, Lease, hostname};
+use super::{Assigned, Lease, NetworkServiceL3NetworkRefInventory, called};
 use crate::host::{Host, HostInventory};
 use crate::l3::L3Network;
 
@@ -25,8 +24,9 @@ const ENTER_HOST: &str = "INSERT INTO l3_network_host (l3_network_uuid, host_uui
 const LEAVE_HOST: &str = "DELETE FROM l3_network_host WHERE l3_network_uuid = $1 AND host_uuid = $2";
 const ON_HOST: &str = "SELECT count(*) FROM l3_network_host WHERE l3_network_uuid = $1 AND host_uuid = $2";
 /// A VM counts for its host from the moment it claims a place there.
-const LEASES: &str = "SELECT n.mac, n.ip, n.netmask, n.gateway, v.name, v.default_l3_network_uuid \
-     FROM vm_nic n JOIN vm_instance v ON v.uuid = n.vm_instance_uuid \
+const LEASES: &str = "SELECT n.mac, n.ip, n.netmask, n.gateway, v.name, v.default_l3_network_uuid, \
+     (SELECT max(g.tag) FROM system_tag g WHERE g.resource_uuid = v.uuid \
+     AND g.pattern = 'hostname::{hostname}') AS hostname FROM vm_nic n JOIN vm_instance v ON v.uuid = n.vm_instance_uuid \
      LEFT JOIN host_claim k ON k.vm_instance_uuid = v.uuid \
      WHERE n.l3_network_uuid = $1 AND coalesce(v.host_uuid, k.host_uuid) = $2 AND n.ip IS NOT NULL \
      ORDER BY n.mac";
@@ -36,15 +36,6 @@ const CONCERNED: &str = "SELECT * FROM host_view WHERE uuid IN ( \
          JOIN vm_instance v ON v.uuid = n.vm_instance_uuid \
          LEFT JOIN host_claim k ON k.vm_instance_uuid = v.uuid WHERE n.l3_network_uuid = $1) ORDER BY uuid";
 
-/// As an L3 network shows it.
-#[derive(Serialize, engine::db::Row)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::l3) struct Ref {
-    l3_network_uuid: String,
-    network_service_provider_uuid: String,
-    network_service_type: String,
-}
-
 #[derive(engine::db::Row)]
 struct LeaseRow {
     mac: String,
@@ -52,6 +43,7 @@ struct LeaseRow {
     netmask: Option<String>,
     gateway: Option<String>,
     name: String,
+    hostname: Option<String>,
     default_l3_network_uuid: Option<Id<Any>>,
 }
 
@@ -59,9 +51,12 @@ pub(in crate::l3) async fn assigned(tx: &mut Tx, l3: Id<L3Network>) -> Result<Ve
     tx.all(ASSIGNED, args![l3]).await
 }
 
-pub(in crate::l3) async fn of_all(tx: &mut Tx, networks: Vec<Value>) -> Result<Vec<(String, Ref)>> {
-    let rows: Vec<Ref> = tx.all_of(OF_ALL, networks).await?;
-    Ok(rows.into_iter().map(|row| (row.l3_network_uuid.clone(), row)).collect())
+pub(in crate::l3) async fn of_all(
+    tx: &mut Tx,
+    networks: Vec<Value>,
+) -> Result<Vec<(String, NetworkServiceL3NetworkRefInventory)>> {
+    let rows: Vec<NetworkServiceL3NetworkRefInventory> = tx.all_of(OF_ALL, networks).await?;
+    Ok(rows.into_iter().map(|row| (row.l3_network_uuid.to_string(), row)).collect())
 }
 
 /// False when the service has a provider already.
@@ -119,7 +114,7 @@ pub(super) async fn leases(tx: &mut Tx, l3: Id<L3Network>, host: Id<Host>) -> Re
         ip: row.ip,
         netmask: row.netmask.unwrap_or_default(),
         gateway: row.gateway,
-        hostname: hostname(&row.name),
+        hostname: called(row.hostname.as_deref(), &row.name),
         is_default: row.default_l3_network_uuid == Some(l3.cast()),
     };
     Ok(rows.into_iter().map(lease).collect())
