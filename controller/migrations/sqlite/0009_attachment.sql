@@ -4,7 +4,6 @@ ALTER TABLE primary_storage_cluster ADD COLUMN state TEXT NOT NULL DEFAULT 'Atta
     CHECK (state IN ('Attaching', 'Attached', 'Detaching'));
 UPDATE primary_storage_cluster SET uuid = lower(hex(randomblob(16)));
 CREATE UNIQUE INDEX primary_storage_cluster_uuid ON primary_storage_cluster (uuid);
-CREATE INDEX primary_storage_cluster_cluster ON primary_storage_cluster (cluster_uuid);
 ALTER TABLE l2_network_cluster ADD COLUMN uuid TEXT NOT NULL DEFAULT '';
 UPDATE l2_network_cluster SET uuid = lower(hex(randomblob(16)));
 CREATE UNIQUE INDEX l2_network_cluster_uuid ON l2_network_cluster (uuid);

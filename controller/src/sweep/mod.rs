@@ -140,6 +140,12 @@ const SWEEP: Sweep = Sweep {
     pass: |engine| Box::pin(pass::regular(engine)),
 };
 
+const EVENTS: &[(&str, &str)] = &[
+    ("/sweep/found", "what the records and a place say differs"),
+    ("/sweep/repaired", "a finding was repaired"),
+    ("/sweep/gone", "a finding is no longer so"),
+];
+
 pub fn module() -> Module {
     Module::new("sweep")
         .query::<FindingInventory>("QueryFinding", "/sweep/findings")
@@ -150,4 +156,5 @@ pub fn module() -> Module {
         .settings(SETTINGS)
         .sweep(SWEEP)
         .admin()
+        .events(EVENTS)
 }

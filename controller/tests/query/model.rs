@@ -323,7 +323,10 @@ impl World {
             }
         }
         for (storage, cluster) in &self.attached {
-            lines.push(format!("INSERT INTO primary_storage_cluster VALUES ('{storage}', '{cluster}');"));
+            lines.push(format!(
+                "INSERT INTO primary_storage_cluster (primary_storage_uuid, cluster_uuid, uuid) \
+                 VALUES ('{storage}', '{cluster}', '{storage}{cluster}');"
+            ));
         }
         for (n, (resource, kind, tag)) in self.tags.iter().enumerate() {
             let tag = literal(&text(tag));

@@ -79,7 +79,7 @@ impl World {
             db: db.clone(),
             modules: Vec::new(),
             gate: |_, _| Box::pin(async { Err(codes::INTERNAL.because("nobody comes in")) }),
-            scope: crate::query::everything,
+            sight: crate::query::everything,
             caller: Caller::new("http://127.0.0.1:1/callback"),
             membership: Membership::alone(),
             stop: CancellationToken::new(),
