@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use engine::api::catalogue;
 use engine::db::{Db, Migrations};
 use engine::engine::{Parts, Setup};
 use engine::flow::fault::Faults;
@@ -63,6 +64,9 @@ static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres")
 
 /// The tables of both kinds of database.
 pub const MIGRATIONS: Migrations = Migrations { sqlite: &SQLITE, postgres: &POSTGRES };
+
+/// ZStack's API: facts of its public sources.
+const CATALOGUE: &str = include_str!("../catalogue.tsv");
 
 /// How long open requests may take to end at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
@@ -185,7 +189,7 @@ async fn to_the_end(serve: impl Future<Output = std::io::Result<()>>, stop: Canc
 
 /// What people and their programs may say; agents too when they are spoken with in the plain.
 fn router(engine: &Engine) -> Router {
-    let api = engine::api::portal(engine).merge(engine::api::metrics(engine));
+    let api = engine::api::portal(engine, catalogue::read(CATALOGUE)).merge(engine::api::metrics(engine));
     let all = match engine.of::<Agents>() {
         Agents::Plain => api.merge(for_agents(engine)).merge(engine::bus::router(engine)),
         Agents::Certified(_) => api,

@@ -53,5 +53,5 @@ pub static CODES: &[Code] = &[
 
 /// The whole wiring as text.
 pub fn wiring() -> String {
-    all().iter().map(Module::describe).collect()
+    engine::own_modules().iter().chain(&all()).map(Module::describe).collect()
 }

@@ -151,6 +151,12 @@ impl Client {
         }
     }
 
+    /// What comes bit by bit.
+    pub async fn stream(&self, path: &str) -> reqwest::Response {
+        let request = self.engine.http().get(format!("{}{path}", self.base));
+        request.header("authorization", format!("OAuth {}", self.session)).send().await.unwrap()
+    }
+
     /// One call to its end, also when it is a job.
     pub async fn call(&self, method: Method, path: &str, body: Value) -> Result<Value, Refused> {
         self.finish(self.begin(method, path, body).await?).await

@@ -1,7 +1,10 @@
 //! What the controller is made of, as text that people read in reviews: every change of the API, of a
 //! flow's steps, of a cascade or a setting shows here.
 
+use std::collections::HashMap;
 use std::path::Path;
+
+use engine::api::catalogue::{self, Known};
 
 #[test]
 fn the_wiring_is_what_the_file_says() {
@@ -15,6 +18,27 @@ fn the_wiring_is_what_the_file_says() {
         now, known,
         "the wiring has changed: run this test with UPDATE_WIRING=1, and look at the difference"
     );
+}
+
+/// A call that has the name of one of ZStack's is that one.
+#[test]
+fn calls_of_zstack_stand_where_zstack_has_them() {
+    let table = include_str!("../catalogue.tsv");
+    let known: HashMap<_, _> = catalogue::read(table).into_iter().map(|known| (known.name, known)).collect();
+    assert_eq!(known.len(), 553);
+    let modules: Vec<_> =
+        engine::own_modules().into_iter().chain(cumulet_controller::modules::all()).collect();
+    let routes = modules.iter().flat_map(|module| module.entries()).map(|entry| entry.route);
+    let elsewhere: Vec<_> = routes
+        .filter_map(|route| {
+            let theirs = known.get(route.name)?;
+            // What ZStack's clients put into the URL of a deletion may stand in its body here.
+            let body = route.body.filter(|_| route.method != "DELETE");
+            let ours = Known { path: route.path, method: route.method, name: route.name, body };
+            (ours != *theirs).then(|| format!("{ours:?} is {theirs:?}"))
+        })
+        .collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:#?}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn references() -> impl Iterator<Item = &'static str> {
 fn served(method: &str, path: &str, body: &str) -> bool {
     let mut lines = WIRING.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     lines.any(|words| match words.as_slice() {
-        [found, at, "→", name] => {
+        [found, at, "→", name, ..] => {
             *found == method && *at == path && (body == "params" || name.eq_ignore_ascii_case(body))
         }
         _ => false,

@@ -123,10 +123,7 @@ impl Engine {
         modules.into_iter().for_each(|module| wired.add(module));
         wired.flows.push(FlowType::of::<Delete>());
         wired.flows.push(FlowType::of::<Settle>());
-        wired.add(flow::module());
-        wired.add(crate::query::zql::module());
-        wired.add(crate::queue::module());
-        wired.add(crate::api::audit::module());
+        crate::own_modules().into_iter().for_each(|module| wired.add(module));
         let schema = wired.schema(sight)?;
         tag::check_declared(&schema, &wired.tags)?;
         let mut metrics = Metrics::default();

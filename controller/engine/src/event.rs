@@ -117,6 +117,14 @@ pub async fn since(tx: &mut Tx, seq: i64, limit: i64) -> Result<Vec<Event>> {
     rows.into_iter().map(Row::event).collect()
 }
 
+/// Whether an event of this name is one of `wanted`: the name, or its beginning and `*`.
+pub fn is_of(name: &str, wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == wanted,
+    }
+}
+
 /// The newest event's place; 0 when there is none.
 pub async fn last(tx: &mut Tx) -> Result<i64> {
     tx.number(LAST, args![]).await

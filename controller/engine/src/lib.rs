@@ -27,3 +27,8 @@ pub mod tag;
 pub use engine::Engine;
 pub use error::{ErrorCode, Result, codes};
 pub use id::{Any, Id, Stamp};
+
+/// What the engine itself adds to the API.
+pub fn own_modules() -> Vec<module::Module> {
+    vec![flow::module(), query::zql::module(), queue::module(), api::audit::module()]
+}

@@ -152,7 +152,7 @@ fn check_url(text: &str) -> Result<()> {
 /// Some event must be of the type, or nothing would ever come.
 fn check_type(engine: &engine::Engine, wanted: &str) -> Result<()> {
     let names = engine.event_names();
-    if names.iter().any(|name| store::is_of(name, wanted)) {
+    if names.iter().any(|name| engine::event::is_of(name, wanted)) {
         return Ok(());
     }
     let details = format!(

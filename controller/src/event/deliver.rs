@@ -69,7 +69,7 @@ async fn tell(engine: &Engine, mut hook: Hook) -> Result<()> {
         }
         let passed = events.last().map_or(hook.seq, |event| event.seq);
         let wanted = hook.r#type.clone();
-        for event in events.into_iter().filter(|event| store::is_of(&event.name, &wanted)) {
+        for event in events.into_iter().filter(|event| event::is_of(&event.name, &wanted)) {
             if let Err(error) = post(engine, &hook, &event).await {
                 return not_taken(engine, hook, event, error.details().to_owned()).await;
             }

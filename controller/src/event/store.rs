@@ -52,14 +52,6 @@ struct Letter {
     event_date: Stamp,
 }
 
-/// Whether an event of this name is wanted by `wanted`: the name, or its beginning and `*`.
-pub(super) fn is_of(name: &str, wanted: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => name == wanted,
-    }
-}
-
 pub(super) async fn insert(tx: &mut Tx, uuid: Id<WebHook>, hook: &CreateWebhook, secret: &str) -> Result<()> {
     let mut row = args![uuid, &hook.name, hook.description.as_deref(), &hook.url, &hook.r#type];
     row.extend(args![hook.opaque.as_deref(), secret, Stamp::now()]);

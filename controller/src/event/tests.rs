@@ -126,3 +126,49 @@ async fn a_web_hook_that_nothing_would_come_to_is_refused() {
     }
     assert!(cloud.list("/web-hooks").await.is_empty());
 }
+
+/// The events of a stream until there are `count`.
+async fn heard(mut stream: reqwest::Response, count: usize) -> Vec<Value> {
+    let mut text = String::new();
+    loop {
+        let events: Vec<_> = text.split("\n\n").filter(|event| event.contains("\ndata: ")).collect();
+        if events.len() >= count && text.ends_with("\n\n") {
+            let data = |event: &&str| serde_json::from_str(event.split("data: ").nth(1).unwrap()).unwrap();
+            return events.iter().map(data).collect();
+        }
+        let more = tokio::time::timeout(std::time::Duration::from_secs(60), stream.chunk()).await;
+        text.push_str(std::str::from_utf8(&more.unwrap().unwrap().unwrap()).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_tells_what_was_and_what_comes_from_any_place_on() {
+    let cloud = Cloud::start(Ports::default()).await;
+    for value in [30, 40] {
+        cloud.set("host.ping.interval", value).await;
+    }
+    let values =
+        |events: &[Value]| events.iter().map(|event| event["payload"]["value"].clone()).collect::<Vec<_>>();
+    let path = "/events?type=/global-config/*";
+    let before = heard(cloud.stream(&format!("{path}&since=0")).await, 2).await;
+    assert_eq!(values(&before), ["30", "40"]);
+    let (since, from_now) = (before[0]["seq"].clone(), cloud.stream(path).await);
+    cloud.set("host.ping.interval", 50).await;
+    let behind = heard(cloud.stream(&format!("{path}&since={since}")).await, 2).await;
+    assert_eq!(values(&behind), ["40", "50"]);
+    assert_eq!(values(&heard(from_now, 1).await), ["50"]);
+    assert_eq!(cloud.stream("/events?since=yesterday").await.status(), 400);
+}
+
+#[tokio::test]
+async fn a_call_that_is_known_and_not_there_says_so() {
+    let cloud = Cloud::start(Ports::default()).await;
+    for (method, path, body) in [
+        (Method::GET, "/eips", Value::Null),
+        (Method::PUT, "/vm-instances/0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a/actions", json!({ "migrateVm": {} })),
+    ] {
+        let refused = cloud.call(method, path, body).await.unwrap_err();
+        assert_eq!((refused.status, refused.code.as_str()), (501, "SYS.1014"), "{path}");
+    }
+    assert_eq!(cloud.get("/eip").await.unwrap_err().status, 404);
+}

@@ -126,9 +126,8 @@ impl Api for DeleteImage {
 
 api! {
     /// Deletes for good what was deleted.
-    ExpungeImage: PUT "/images/{uuid}/actions" "expungeImage" {
-        uuid: Id<Image>,
-        image_uuid: Option<Id<Image>>,
+    ExpungeImage: PUT "/images/{imageUuid}/actions" "expungeImage" {
+        image_uuid: Id<Image>,
         #[serde(default, deserialize_with = "validate::list")]
         backup_storage_uuids: Vec<Id<BackupStorage>>,
     }
@@ -138,14 +137,13 @@ impl Api for ExpungeImage {
     const ROUTE: Route = ExpungeImage::ROUTE;
 
     async fn cascade(&self, tx: &mut Tx) -> Result<Option<Delete>> {
-        let image: ImageInventory = find(tx, self.uuid).await?;
+        let image: ImageInventory = find(tx, self.image_uuid).await?;
         Ok(Some(Delete::new(root(&image, true, self.backup_storage_uuids.is_empty()))))
     }
 
     async fn run(self, job: Job) -> Result<Settled> {
-        same(self.uuid, self.image_uuid)?;
         let mut tx = job.engine().db().read().await?;
-        let image: ImageInventory = find(&mut tx, self.uuid).await?;
+        let image: ImageInventory = find(&mut tx, self.image_uuid).await?;
         let copies = chosen(&mut tx, &image, &self.backup_storage_uuids).await?;
         drop(tx);
         if let Some(copy) = copies.iter().find(|copy| copy.status != "Deleted") {
@@ -161,9 +159,8 @@ impl Api for ExpungeImage {
 
 api! {
     /// Takes back a deletion.
-    RecoverImage: PUT "/images/{uuid}/actions" "recoverImage" {
-        uuid: Id<Image>,
-        image_uuid: Option<Id<Image>>,
+    RecoverImage: PUT "/images/{imageUuid}/actions" "recoverImage" {
+        image_uuid: Id<Image>,
         #[serde(default, deserialize_with = "validate::list")]
         backup_storage_uuids: Vec<Id<BackupStorage>>,
     }
@@ -173,10 +170,9 @@ impl Api for RecoverImage {
     const ROUTE: Route = RecoverImage::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
-        same(self.uuid, self.image_uuid)?;
         job.write(move |tx| {
             Box::pin(async move {
-                let image: ImageInventory = find(tx, self.uuid).await?;
+                let image: ImageInventory = find(tx, self.image_uuid).await?;
                 let copies = chosen(tx, &image, &self.backup_storage_uuids).await?;
                 if !store::recover(tx, image.uuid, &copies).await? {
                     return Err(codes::STATE
@@ -193,17 +189,6 @@ impl Api for RecoverImage {
 
 fn purge(image: ImageInventory, copies: Vec<CopyRow>) -> Purge {
     Purge { image: image.uuid, name: image.name, copies: copies.into_iter().map(|copy| copy.uuid).collect() }
-}
-
-/// ZStack's clients may name the image in the body too.
-fn same(path: Id<Image>, body: Option<Id<Image>>) -> Result<()> {
-    match body {
-        Some(other) if other != path => {
-            Err(codes::INVALID_ARGUMENT
-                .because(format!("\"imageUuid\" is {other}, but the path names {path}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The copies on these storages; all of them when none is named.

@@ -3,6 +3,7 @@
 mod bench;
 mod chaos;
 mod count;
+mod coverage;
 mod demo;
 mod package;
 mod packages;
@@ -32,6 +33,8 @@ enum Task {
     Bench(bench::Options),
     /// Breaks three controllers, their database and network for a while, and judges what came of it
     Chaos(chaos::Options),
+    /// Says how much of ZStack's API is there, resource by resource
+    Coverage(coverage::Options),
     /// Builds a .deb and an .rpm of each program, in target/package
     Package(package::Options),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => in_runtime(bench::run(options)),
         Task::Chaos(options) => chaos::run(&options),
+        Task::Coverage(options) => coverage::run(&options),
         Task::Package(options) => package::run(&options),
     };
     done.unwrap_or_else(|error| {

@@ -37,7 +37,8 @@ const DEMO: &[&str] = &[
 ];
 
 /// Tests boot the same cloud, and look at its pages with a browser.
-const TEST: &[&str] = &["chromium", "chromium-driver", "libxml2-utils", "postgresql", "systemd"];
+const TEST: &[&str] =
+    &["chromium", "chromium-driver", "libxml2-utils", "postgresql", "rabbitmq-server", "systemd"];
 
 /// The programs that put packages together; tests make some too.
 const PACKAGE: &[&str] = &["dpkg-dev", "rpm"];

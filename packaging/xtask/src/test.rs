@@ -33,7 +33,7 @@ enum Stage {
     Clippy,
     /// Tests of single crates, and of the repository's order (tests/tidy)
     Unit,
-    /// Every SQL statement on every database
+    /// Every SQL statement on every database; a message broker
     Store,
     /// A real controller with simulated agents (tests/scenarios)
     Scenario,
@@ -135,7 +135,7 @@ impl Stage {
             ],
             Self::Store => vec![
                 tests(&["-p", "cumulet-controller", "--test", "store", "--test", "query"], filter),
-                set_apart(&["-p", "cumulet-controller", "--test", "walk"], filter),
+                set_apart(&["-p", "cumulet-controller", "--test", "walk", "--test", "broker"], filter),
             ],
             Self::Scenario => vec![tests(&["-p", "cumulet-tests", "--test", "scenario"], filter)],
             Self::Real => vec![tests(&["-p", "cumulet-tests", "--test", "real"], filter)],

@@ -6,10 +6,12 @@
 
 mod access;
 pub(crate) mod audit;
+pub mod catalogue;
 pub(crate) mod job;
 mod measure;
 mod portal;
 mod request;
+mod stream;
 
 use std::future::Future;
 
@@ -249,6 +251,8 @@ pub(crate) enum EntryKind {
         run: RunAsk,
     },
     Query(Entity),
+    /// A call of the catalogue that no module has.
+    Missing,
 }
 
 impl Entry {
@@ -300,6 +304,16 @@ impl Entry {
     pub fn query<I: Inventory>(name: &'static str, path: &'static str) -> Self {
         let route = Route { name, method: "GET", path, admin: I::SCOPE == Scope::Admin, ..Route::EMPTY };
         Entry { route, category: "", kind: EntryKind::Query(Entity::of::<I>()) }
+    }
+
+    /// One that is known and not there.
+    pub(crate) fn missing(known: catalogue::Known) -> Self {
+        let catalogue::Known { path, method, name, body } = known;
+        Entry {
+            route: Route { name, method, path, body, ..Route::EMPTY },
+            category: "",
+            kind: EntryKind::Missing,
+        }
     }
 
     /// As policies name it: `instance:CreateVmInstance`.

@@ -1,6 +1,6 @@
 //! The front door: routes requests to calls, checks sessions, makes jobs, tells their results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodFilter, any, get, on};
 use serde_json::{Value, json};
 
+use super::catalogue::Known;
 use super::job::{self, Job, NewJob, Who};
-use super::{Asked, Credentials, Entry, EntryKind, Session};
-use super::{access, request};
+use super::{Asked, Credentials, Entry, EntryKind, Route, Session};
+use super::{access, request, stream};
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
@@ -42,25 +43,50 @@ impl From<ErrorCode> for Refused {
     }
 }
 
-/// Everything below `/zstack/v1`, and the same below `/v1`.
-pub fn portal(engine: &Engine) -> Router {
-    let mut places = BTreeMap::<(&str, &str), Vec<Arc<Entry>>>::new();
-    for entry in engine.entries() {
-        places.entry((entry.route.path, entry.route.method)).or_default().push(Arc::clone(entry));
+/// Everything below `/zstack/v1`, and the same below `/v1`; the calls of `catalogue` that there are not say so.
+pub fn portal(engine: &Engine, catalogue: Vec<Known>) -> Router {
+    let there: HashSet<_> = engine.entries().iter().map(|entry| entry.route.name).collect();
+    let missing = catalogue.into_iter().filter(|known| !there.contains(known.name));
+    let missing = missing.map(|known| Arc::new(Entry::missing(known)));
+    let mut places = BTreeMap::<(String, &str), Vec<Arc<Entry>>>::new();
+    for entry in engine.entries().iter().cloned().chain(missing) {
+        places.entry((shape(entry.route.path), entry.route.method)).or_default().push(entry);
     }
-    let mut calls = Router::new().route("/api-jobs/{uuid}", get(poll)).with_state(engine.clone());
+    let mut calls = Router::new()
+        .route("/api-jobs/{uuid}", get(poll))
+        .route("/events", get(listen))
+        .with_state(engine.clone());
     for ((path, method), entries) in places {
         let query = matches!(entries[0].kind, EntryKind::Query(_));
         let method = Method::from_bytes(method.as_bytes()).expect("routes are written with proper methods");
         let filter = MethodFilter::try_from(method).expect("routes use the common methods");
         let place = Arc::new(Place { engine: engine.clone(), entries });
-        calls = calls.route(path, on(filter, handle).with_state(Arc::clone(&place)));
+        calls = calls.route(&path, on(filter, handle).with_state(Arc::clone(&place)));
         if query {
-            calls = calls.route(&format!("{path}/{{uuid}}"), on(filter, one).with_state(place));
+            let row = format!("{path}/{{p{}}}", path.matches('{').count());
+            calls = calls.route(&row, on(filter, one).with_state(place));
         }
     }
     let calls = calls.fallback(nowhere).method_not_allowed_fallback(nowhere);
     Router::new().nest("/zstack/v1", calls.clone()).nest("/v1", calls).fallback(any(nowhere))
+}
+
+/// A path whatever its parameters are called: calls of one place may name them differently.
+fn shape(path: &str) -> String {
+    let mut parameters = 0;
+    let parts = path.split('/').map(|part| match part.starts_with('{') {
+        true => {
+            parameters += 1;
+            format!("{{p{}}}", parameters - 1)
+        }
+        false => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The parameters of the path as the call names them.
+fn in_path(route: &Route, path: &RawPathParams) -> Vec<(String, String)> {
+    route.in_path().map(str::to_owned).zip(path.iter().map(|(_, value)| value.to_owned())).collect()
 }
 
 async fn nowhere(method: Method, uri: Uri) -> Refused {
@@ -84,6 +110,18 @@ async fn poll(
     Ok((status, Json(body)).into_response())
 }
 
+/// Events, as they happen. They tell of everybody's resources: only the administrator hears them.
+async fn listen(State(engine): State<Engine>, request: Request) -> Result<Response, Refused> {
+    let asking = Asking::read(request).await?;
+    if !asking.session(&engine).await?.admin {
+        let details = "the stream of events is for the administrator alone";
+        return Err(Refused(StatusCode::FORBIDDEN, codes::DENIED.because(details)));
+    }
+    let wanted = stream::Wanted::read(&pairs(&asking.uri), asking.text("last-event-id"));
+    let wanted = wanted.map_err(|error| Refused(StatusCode::BAD_REQUEST, error))?;
+    Ok(stream::stream(&engine, wanted).await?.into_response())
+}
+
 async fn handle(
     State(place): State<Arc<Place>>,
     path: RawPathParams,
@@ -99,8 +137,13 @@ async fn handle(
         let query = Query::parse(&url).map_err(malformed)?;
         return Ok(Json(place.find(*entity, query, session).await?).into_response());
     }
+    if let EntryKind::Missing = &entry.kind {
+        let details = format!("{} is a call of ZStack's API that is not there yet", entry.route.name);
+        return Err(Refused(StatusCode::NOT_IMPLEMENTED, codes::UNIMPLEMENTED.because(details)));
+    }
     let preview = wants_preview(&mut url).map_err(malformed)?;
-    let params = request::params(&path, &url, entry.route.body, body).map_err(malformed)?;
+    let params =
+        request::params(in_path(&entry.route, &path), &url, entry.route.body, body).map_err(malformed)?;
     let bare = without_tags(&place.engine, &entry, params.clone()).map_err(malformed)?;
     if let Some(session) = session.as_ref().filter(|_| !entry.is_open()) {
         access::admit(&place.engine, &entry, session, &bare).await.map_err(refused)?;

@@ -1,6 +1,5 @@
 //! Reads a request: parameters from the path, the body and the URL become one JSON object.
 
-use axum::extract::RawPathParams;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -44,7 +43,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>> {
 /// All parameters of a call: those of the URL, the body's and the path's, the later ones winning; and the tags
 /// that stand beside them.
 pub(super) fn params(
-    path: &RawPathParams,
+    path: Vec<(String, String)>,
     url: &[(String, String)],
     key: Option<&str>,
     mut body: Map<String, Value>,
@@ -56,7 +55,7 @@ pub(super) fn params(
     }
     params.extend(members(key, body)?);
     for (name, value) in path {
-        params.insert(name.to_owned(), value.into());
+        params.insert(name, value.into());
     }
     if let Some(name) = BESIDE.iter().find(|name| params.contains_key(**name)) {
         return Err(
