@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use cumulet_controller::Controller;
 use cumulet_controller::config::{AgentsMode, Config};
 use cumulet_controller::event::broker;
+use cumulet_tests::lab::program::command;
 use engine::{Engine, Id};
 use futures::StreamExt;
 use lapin::options::{
@@ -43,7 +44,7 @@ impl Rabbit<'_> {
     async fn start(&mut self) {
         let [port, distribution, mapper] = self.ports.map(|port| port.to_string());
         let log = File::create(self.dir.join("log")).unwrap();
-        let server = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server")
+        let server = command("/usr/lib/rabbitmq/bin/rabbitmq-server", [""; 0])
             .env("HOME", self.dir)
             .env("RABBITMQ_NODENAME", format!("cumulet{port}@localhost"))
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
@@ -84,14 +85,14 @@ impl Rabbit<'_> {
             let _ = server.wait();
         }
         // What it has started knows its port.
-        let _ = Command::new("pkill").args(["-9", "-f", &format!("cumulet{}@", self.ports[0])]).status();
+        let _ = command("pkill", ["-9", "-f", &format!("cumulet{}@", self.ports[0])]).status();
     }
 }
 
 impl Drop for Rabbit<'_> {
     fn drop(&mut self) {
         self.kill();
-        let _ = Command::new("pkill").args(["-9", "-f", &format!("epmd.*{}", self.ports[2])]).status();
+        let _ = command("pkill", ["-9", "-f", &format!("epmd.*{}", self.ports[2])]).status();
     }
 }
 

@@ -115,6 +115,7 @@ async fn drift_of_every_kind_is_found_and_put_right_when_an_operator_says_so() {
     expected.domains.clear();
     expected.leases.clear();
     expected.told.clear();
+    expected.names.clear();
     assert_eq!(after, expected);
     site.api
         .call(Method::PUT, &format!("/vm-instances/{uuid}/actions"), json!({ "startVmInstance": {} }))

@@ -131,7 +131,7 @@ const LAYERS: [&[&str]; 8] = [
     &["l2", "primary_storage", "backup_storage"],
     &["host"],
     &["cluster"],
-    &["account", "tag", "machine", "zone", "offering"],
+    &["account", "tag", "machine", "zone", "offering", "disk_offering", "management", "event"],
 ];
 
 fn layer(module: &str) -> Option<usize> {
