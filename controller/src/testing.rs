@@ -151,6 +151,26 @@ impl Client {
         }
     }
 
+    /// A call under a job's id that the client chose: the status of its acknowledgement, and what it says.
+    pub async fn begin_as(&self, job: &str, path: &str, params: Value) -> (u16, Value) {
+        let request = self.engine.http().post(format!("{}{path}", self.base)).header("x-job-uuid", job);
+        let request = request.header("authorization", format!("OAuth {}", self.session));
+        let answer = request.json(&json!({ "params": params })).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// What the message endpoint says to a message.
+    pub async fn message(&self, message: Value) -> Value {
+        let url = self.base.replace("/v1", "/api");
+        self.engine.http().post(url).json(&message).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// What it says to a ticket, as clients ask that leave the slash out.
+    pub async fn result(&self, ticket: &str) -> Value {
+        let url = format!("{}/result{ticket}", self.base.replace("/v1", "/api"));
+        self.engine.http().get(url).send().await.unwrap().json().await.unwrap()
+    }
+
     /// What comes bit by bit.
     pub async fn stream(&self, path: &str) -> reqwest::Response {
         let request = self.engine.http().get(format!("{}{path}", self.base));

@@ -139,9 +139,11 @@ async fn nobody_adopts_a_task_that_is_being_stopped() {
     node.world.open_gate();
     receiver.wait_reports(2).await;
     assert_ok(&again().await);
-    let words: Vec<_> =
-        receiver.wait_reports(3).await.into_iter().map(|report| report.body["word"].clone()).collect();
-    assert_eq!(words, ["FIRST", "SECOND", "FIRST"]);
+    let mut words: Vec<_> =
+        receiver.wait_reports(3).await.into_iter().map(|r| r.body["word"].to_string()).collect();
+    // Each task tells its own outcome: which of the two comes first is nobody's promise.
+    words[..2].sort();
+    assert_eq!(words, ["\"FIRST\"", "\"SECOND\"", "\"FIRST\""]);
     assert_eq!(node.world.begun(), ["first", "second"], "it does not heed the signal, and has ended");
 }
 

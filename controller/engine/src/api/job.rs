@@ -29,7 +29,7 @@ const INSERT: &str = "INSERT INTO job (uuid, api, account, params, state, owner,
      user_uuid, session, address, resource) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12) \
      ON CONFLICT (uuid) DO NOTHING";
 const KNOWN: &str = "SELECT (SELECT count(*) FROM account_resource_ref WHERE resource_uuid = $1) \
-     + (SELECT count(*) FROM job WHERE resource = $1 AND state <> 'done') AS known";
+     + (SELECT count(*) FROM job WHERE resource = $1 AND uuid <> $2 AND state <> 'done') AS known";
 const FOLLOW: &str = "UPDATE job SET state = 'running', flow = $2 WHERE uuid = $1 AND state = 'queued'";
 const SETTLE: &str = "UPDATE job SET state = 'done', success = $3, result = $4, end_date = $5 \
      WHERE uuid = $1 AND owner = $2 AND state = 'queued'";
@@ -261,17 +261,21 @@ impl Job {
     }
 }
 
-/// Enters the job; false when there is one of this id.
+/// Enters the job; false when there is one of this id. One that makes what is there, or what another job is
+/// making, is refused.
 pub(super) async fn enter(tx: &mut Tx, job: NewJob, owner: Id<Node>) -> Result<bool> {
-    if let Some(new) = job.resource.filter(|_| job.makes)
-        && tx.number(KNOWN, args![new]).await? > 0
-    {
-        return Err(codes::INVALID_ARGUMENT.because(format!("there is one of uuid {new} already")));
-    }
     let (hooked, address) = (job.web_hook.is_none(), job.address.map(|address| address.to_string()));
     let mut row = args![job.id, job.api, job.who.account, &job.params, owner, job.web_hook, hooked];
     row.extend(args![Stamp::now(), job.who.user, job.token, address, job.resource]);
-    Ok(tx.exec(INSERT, row).await? == 1)
+    if tx.exec(INSERT, row).await? == 0 {
+        return Ok(false);
+    }
+    match job.resource.filter(|_| job.makes) {
+        Some(new) if tx.number(KNOWN, args![new, job.id]).await? > 0 => {
+            Err(codes::INVALID_ARGUMENT.because(format!("there is one of uuid {new} already")))
+        }
+        _ => Ok(true),
+    }
 }
 
 /// The job is done by this flow from now on.

@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub mod catalogue;
 pub(crate) mod job;
 mod measure;
+mod message;
 mod portal;
 mod request;
 mod stream;

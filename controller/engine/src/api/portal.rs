@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::catalogue::Known;
 use super::job::{self, Job, NewJob, Who};
 use super::{Asked, Credentials, Entry, EntryKind, Route, Session};
-use super::{access, request, stream};
+use super::{access, message, request, stream};
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
@@ -68,7 +68,8 @@ pub fn portal(engine: &Engine, catalogue: Vec<Known>) -> Router {
         }
     }
     let calls = calls.fallback(nowhere).method_not_allowed_fallback(nowhere);
-    Router::new().nest("/zstack/v1", calls.clone()).nest("/v1", calls).fallback(any(nowhere))
+    let messages = message::router(engine, calls.clone());
+    Router::new().nest("/zstack/v1", calls.clone()).nest("/v1", calls).merge(messages).fallback(any(nowhere))
 }
 
 /// A path whatever its parameters are called: calls of one place may name them differently.
