@@ -162,8 +162,7 @@ impl Desk {
 impl Message {
     fn read(body: &[u8]) -> Result<Message> {
         let wrong = || {
-            let details =
-                "the body must be a JSON object of one message: {\"org.zstack.….APICreateZoneMsg\": {…}}";
+            let details = "the body must be a JSON object of one message: {\"org.zstack.….API…Msg\": {…}}";
             codes::INVALID_ARGUMENT.because(details)
         };
         let message: Map<String, Value> = serde_json::from_slice(body).map_err(|_| wrong())?;
