@@ -88,7 +88,7 @@ async fn move_on(engine: &Engine, hook: &mut Hook, seq: i64) -> Result<bool> {
     let from = hook.clone();
     let noted =
         engine.db().write(move |tx| Box::pin(async move { store::heard(tx, &from, seq).await })).await?;
-    hook.seq = seq;
+    (hook.seq, hook.failures) = (seq, 0);
     Ok(noted)
 }
 

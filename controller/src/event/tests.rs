@@ -18,6 +18,8 @@ struct Listener(Arc<Mutex<Heard>>);
 #[derive(Default)]
 struct Heard {
     refuses: bool,
+    /// These are refused, counted from the first.
+    refused: Vec<usize>,
     asked: usize,
     events: Vec<(String, Value)>,
 }
@@ -25,7 +27,7 @@ struct Heard {
 async fn hear(State(listener): State<Listener>, headers: HeaderMap, body: String) -> StatusCode {
     let mut heard = listener.0.lock().unwrap();
     heard.asked += 1;
-    if heard.refuses {
+    if heard.refuses || heard.refused.contains(&heard.asked) {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
     let signature = headers["x-cumulet-signature"].to_str().unwrap().to_owned();
@@ -111,6 +113,20 @@ async fn what_a_web_hook_does_not_take_is_tried_again_and_then_a_dead_letter() {
     let path = format!("/web-hooks/dead-letters/{}/actions", letter["uuid"].as_str().unwrap());
     cloud.call(Method::PUT, &path, json!({ "redeliverDeadLetter": {} })).await.unwrap();
     assert_eq!(listener.values(), ["50", "40"]);
+    assert!(cloud.list("/web-hooks/dead-letters").await.is_empty());
+}
+
+#[tokio::test]
+async fn every_event_has_all_its_tries() {
+    let (cloud, listener) = (Cloud::start(Ports::default()).await, Listener::default());
+    cloud.set("event.webHook.tries", 2).await;
+    listener.0.lock().unwrap().refused = vec![1, 3];
+    cloud.hook(&listener.serve().await, "*").await;
+    for value in [40, 50] {
+        cloud.set("host.ping.interval", value).await;
+    }
+    until("both came", async || listener.asked() >= 4).await;
+    assert_eq!(listener.values(), ["40", "50"]);
     assert!(cloud.list("/web-hooks/dead-letters").await.is_empty());
 }
 

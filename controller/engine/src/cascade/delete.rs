@@ -85,10 +85,7 @@ impl Delete {
         if self.agreed.as_ref().is_some_and(|agreed| *agreed != plan.hash()) {
             return Err(self.moved());
         }
-        match self.mode {
-            DeleteMode::Permissive => engine.graph().refuse_blocked(tx, &plan).await,
-            DeleteMode::Enforcing => Ok(()),
-        }
+        engine.graph().refuse_blocked(tx, &plan).await
     }
 
     pub(crate) fn moved(&self) -> crate::ErrorCode {
