@@ -1,8 +1,10 @@
 //! The command line, made from the table of resources, and the way from its arguments to a call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, value_parser};
 use serde_json::{Map, Value, json};
@@ -138,11 +140,14 @@ fn option(opt: &'static Opt) -> Arg {
     };
     match opt.kind {
         Kind::Text | Kind::Reference(_) => arg,
+        Kind::File | Kind::Bytes | Kind::FileTag => {
+            arg.value_parser(value_parser!(PathBuf)).value_name("FILE")
+        }
         Kind::Number => arg.value_parser(value_parser!(i64)),
         Kind::Size => arg.value_parser(size::parse),
         Kind::Switch => arg.action(ArgAction::SetTrue),
         Kind::OneOf(values) => arg.value_parser(PossibleValuesParser::new(values)),
-        Kind::References(_) => arg.action(ArgAction::Append),
+        Kind::References(_) | Kind::Tags(_) => arg.action(ArgAction::Append),
         Kind::Several(values) => {
             arg.action(ArgAction::Append).value_parser(PossibleValuesParser::new(values))
         }
@@ -162,8 +167,33 @@ pub async fn order(api: &Api, call: &Call, matches: &ArgMatches) -> Result<Order
         Method::Delete => reqwest::Method::DELETE,
     };
     let empty = params.is_empty() && call.method == Method::Delete;
-    let body = if empty { Value::Null } else { json!({ call.body: params }) };
+    let mut body = if empty { Value::Null } else { json!({ call.body: params }) };
+    let tags = tags(api, call.options, matches).await?;
+    if !tags.is_empty() {
+        body["systemTags"] = json!(tags);
+    }
     Ok(Order { method, path, body })
+}
+
+/// What stands beside the parameters.
+async fn tags(api: &Api, options: &[Opt], matches: &ArgMatches) -> Result<Vec<String>> {
+    let mut tags = Vec::new();
+    for opt in options {
+        match opt.kind {
+            Kind::Tags(resource) => {
+                for name in matches.get_many::<String>(opt.flag).into_iter().flatten() {
+                    tags.push(format!("{}{}", opt.field, resolve::uuid(api, resource, name).await?));
+                }
+            }
+            Kind::FileTag => {
+                if let Some(path) = matches.get_one::<PathBuf>(opt.flag) {
+                    tags.push(format!("{}{}", opt.field, STANDARD.encode(read(path)?)));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(tags)
 }
 
 pub async fn params(
@@ -182,13 +212,17 @@ pub async fn params(
 
 async fn value(api: &Api, opt: &Opt, matches: &ArgMatches) -> Result<Option<Value>> {
     let text = || matches.get_one::<String>(opt.flag);
+    let file = || matches.get_one::<PathBuf>(opt.flag).map(|path| read(path)).transpose();
     let texts = || matches.get_many::<String>(opt.flag).map(Iterator::cloned).map(Vec::from_iter);
     Ok(match opt.kind {
         Kind::Text | Kind::OneOf(_) => text().map(|text| json!(text)),
         Kind::Number | Kind::Size => matches.get_one::<i64>(opt.flag).map(|number| json!(number)),
+        Kind::File => file()?.map(|bytes| json!(String::from_utf8_lossy(&bytes).trim())),
+        Kind::Bytes => file()?.map(|bytes| json!(STANDARD.encode(bytes))),
         Kind::Switch => matches.get_flag(opt.flag).then_some(json!(true)),
         Kind::Several(_) => texts().map(|texts| json!(texts)),
         Kind::Services => texts().map(|texts| services(&texts)),
+        Kind::Tags(_) | Kind::FileTag => None,
         Kind::Reference(resource) => match text() {
             Some(text) => Some(json!(resolve::uuid(api, resource, text).await?)),
             None => None,
@@ -204,6 +238,10 @@ async fn value(api: &Api, opt: &Opt, matches: &ArgMatches) -> Result<Option<Valu
             None => None,
         },
     })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// `{"Flat": ["DHCP", "DNS"]}` of `DHCP` and `Flat:DNS`.

@@ -112,6 +112,11 @@ async fn tell(api: &Api, resource: &Resource, call: &Call, answer: &Value, forma
             let text = inventory[name].as_str();
             output::line(text.with_context(|| format!("the answer has no {name}"))?)
         }
+        Answer::Table(..) if format == Format::Json => output::json(answer),
+        Answer::Table(name, columns) => {
+            let rows = answer[name].as_array().map_or(&[][..], Vec::as_slice);
+            output::table(api, columns, rows).await
+        }
         Answer::All => all(api, resource, answer, format).await,
         Answer::Other(other) => row(api, resources::find(other).unwrap_or(resource), inventory, format).await,
         _ => row(api, resource, inventory, format).await,

@@ -26,14 +26,18 @@ pub enum Format {
 type Names = BTreeMap<String, String>;
 
 pub async fn rows(api: &Api, resource: &Resource, rows: &[Value], format: Format) -> Result<()> {
-    if format == Format::Json {
-        return json(&Value::from(rows));
+    match format {
+        Format::Json => json(&Value::from(rows)),
+        Format::Table => table(api, resource.columns, rows).await,
     }
-    let names = names(api, resource.columns, rows).await?;
+}
+
+pub async fn table(api: &Api, columns: &[Column], rows: &[Value]) -> Result<()> {
+    let names = names(api, columns, rows).await?;
     let mut table = empty();
-    table.set_header(resource.columns.iter().map(|column| column.title));
+    table.set_header(columns.iter().map(|column| column.title));
     for row in rows {
-        table.add_row(resource.columns.iter().map(|column| cell(column, row, &names)));
+        table.add_row(columns.iter().map(|column| cell(column, row, &names)));
     }
     line(&table.to_string())
 }

@@ -1,9 +1,11 @@
 //! What the cloud is made of, as data: where each resource lives in the API, what of it people see, and
 //! which calls there are. Commands, completion, name resolution and tables all follow from this.
 
+mod affinity;
 mod machine;
 mod network;
 mod place;
+mod snapshot;
 mod store;
 mod sweep;
 mod vm;
@@ -24,6 +26,7 @@ pub struct Resource {
 }
 
 /// One column of a table for people.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     pub title: &'static str,
     /// Members, separated by slashes; `*` stands for every element of a list.
@@ -74,6 +77,8 @@ pub enum Answer {
     All,
     /// One member of the inventory.
     Member(&'static str),
+    /// A list that is a member of the answer, as rows of these columns.
+    Table(&'static str, &'static [Column]),
 }
 
 /// A parameter of a call.
@@ -102,6 +107,14 @@ pub enum Kind {
     Reference(&'static str),
     /// Several of them.
     References(&'static str),
+    /// The text in a file.
+    File,
+    /// What is in a file, in base64.
+    Bytes,
+    /// The same in a system tag; the field is what stands before it: `userdata::`.
+    FileTag,
+    /// System tags that each name a resource; the field is what stands before its uuid: `hostname::`.
+    Tags(&'static str),
     /// Network services, each `SERVICE` or `PROVIDER:SERVICE`.
     Services,
 }
@@ -118,7 +131,7 @@ pub enum Need {
 pub fn all() -> impl Iterator<Item = &'static Resource> {
     let places = machine::RESOURCES.iter().chain(place::RESOURCES);
     let things = places.chain(store::RESOURCES).chain(network::RESOURCES).chain(vm::RESOURCES);
-    things.chain(sweep::RESOURCES)
+    things.chain(affinity::RESOURCES).chain(snapshot::RESOURCES).chain(sweep::RESOURCES)
 }
 
 pub fn find(name: &str) -> Option<&'static Resource> {

@@ -1,6 +1,6 @@
 //! The process's configuration: one TOML file; unknown keys are refused.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use wire::caller::Patience;
 pub struct Config {
     /// Where the API is served; in the plain, agents report there too.
     pub listen: SocketAddr,
+    /// Who passes on what others ask: their `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     pub agents: AgentsMode,
     /// Where machines enrol and agents report, proving who they are.
     pub agents_listen: SocketAddr,
@@ -125,6 +127,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            trusted_proxies: Vec::new(),
             agents: AgentsMode::default(),
             agents_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             state_dir: "/var/lib/cumulet/controller".into(),

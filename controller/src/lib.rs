@@ -4,11 +4,17 @@
 //! `engine` crate, which names none.
 
 pub mod config;
+mod docs;
 mod home;
 pub mod modules;
+mod program;
+mod proxied;
 #[cfg(test)]
 #[path = "query/tests.rs"]
 mod query_tests;
+#[cfg(test)]
+#[path = "query/tests/reads.rs"]
+mod read_tests;
 #[cfg(test)]
 #[path = "query/tests/tags.rs"]
 mod tag_tests;
@@ -18,23 +24,35 @@ mod unsolicited;
 mod validate;
 
 pub mod account;
+pub mod affinity_group;
 pub mod backup_storage;
+mod candidate;
+pub mod capacity;
+pub mod certificate;
 pub mod cluster;
 pub mod console;
+pub mod directory;
 pub mod disk_offering;
 pub mod event;
+pub mod ha;
 pub mod host;
 pub mod image;
 pub mod l2;
 pub mod l3;
+pub mod long_job;
 pub mod machine;
 pub mod management;
 pub mod nic;
 pub mod offering;
 pub mod primary_storage;
+pub mod service;
 pub mod setting;
+pub mod snapshot;
+pub mod ssh_key_pair;
 pub mod sweep;
 pub mod tag;
+pub mod task;
+pub mod template;
 pub mod vm;
 pub mod volume;
 pub mod zone;
@@ -49,6 +67,7 @@ use engine::api::catalogue;
 use engine::db::{Db, Migrations};
 use engine::engine::{Parts, Setup};
 use engine::flow::fault::Faults;
+use engine::module::Module;
 use engine::{Engine, Result, codes};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -60,6 +79,7 @@ use config::{AgentsMode, Config};
 use home::Home;
 use host::Heartbeats;
 use machine::Agents;
+pub use program::program;
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
@@ -83,18 +103,23 @@ pub struct Controller {
     serving: Vec<JoinHandle<()>>,
 }
 
+/// What a controller has besides what is in the tree.
+#[derive(Default)]
+pub struct Extra {
+    /// Modules of other crates.
+    pub plugins: Vec<Module>,
+    /// What a test lets happen to its flows.
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
 impl Controller {
     /// Opens the database, takes over unfinished work, and serves until `stop` is cancelled.
     pub async fn start(config: Config, stop: CancellationToken) -> Result<Controller> {
-        Controller::start_with(config, stop, None).await
+        Controller::start_with(config, stop, Extra::default()).await
     }
 
-    /// As [`Controller::start`], with faults in its flows.
-    pub async fn start_with(
-        config: Config,
-        stop: CancellationToken,
-        faults: Option<Arc<dyn Faults>>,
-    ) -> Result<Controller> {
+    /// As [`Controller::start`], with more than what is in the tree.
+    pub async fn start_with(config: Config, stop: CancellationToken, extra: Extra) -> Result<Controller> {
         let (listener, address) = listen(config.listen).await?;
         let home = Home::open(&config.state_dir)?;
         let db = Db::open(&config.database_url(), MIGRATIONS).await?;
@@ -104,15 +129,17 @@ impl Controller {
         let heartbeats = Heartbeats::open(&db, agents, &callback_url, &stop).await?;
         let caller = Caller::certified(callback_url, office.ways.live().cloned());
         let caller = caller.patient(config.patience);
+        // Calls of others are told too.
+        let document = (!extra.plugins.is_empty()).then(|| modules::openapi(&extra.plugins));
         let setup = Setup {
             db,
-            modules: modules::all(),
+            modules: modules::all().into_iter().chain(extra.plugins).collect(),
             gate: account::gate,
             sight: engine::scope::sight,
             caller,
             membership: config.membership(agents, home.id().to_owned())?,
             stop: stop.clone(),
-            faults,
+            faults: extra.faults,
         };
         let (admin_password, state_dir) = (config.admin_password.clone(), config.state_dir.clone());
         let parts = Parts::default().with(config.ports).with(config.console).with(office.ways.clone());
@@ -121,7 +148,8 @@ impl Controller {
         account::ensure_admin(&engine, admin_password, &state_dir).await?;
         let mut serving = Vec::new();
         serving.extend(office.serve(&engine, &stop)?);
-        let app = router(&engine).into_make_service_with_connect_info::<SocketAddr>();
+        let app = proxied::believing(router(&engine, document), &config.trusted_proxies);
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         serving.push(tokio::spawn(to_the_end(serve.into_future(), stop)));
         Ok(Controller { engine, address, agents, _home: home, serving })
@@ -190,8 +218,9 @@ async fn to_the_end(serve: impl Future<Output = std::io::Result<()>>, stop: Canc
 }
 
 /// What people and their programs may say; agents too when they are spoken with in the plain.
-fn router(engine: &Engine) -> Router {
+fn router(engine: &Engine, document: Option<String>) -> Router {
     let api = engine::api::portal(engine, catalogue::read(CATALOGUE)).merge(engine::api::metrics(engine));
+    let api = api.merge(docs::router(document)).merge(service::router(engine));
     let all = match engine.of::<Agents>() {
         Agents::Plain => api.merge(for_agents(engine)).merge(engine::bus::router(engine)),
         Agents::Certified(_) => api,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use engine::Engine;
+use engine::module::Module;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use tempfile::TempDir;
@@ -14,8 +15,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::agent::{Agent, Machine, Routes};
 use wire::tls::Live;
 
-use crate::Controller;
 use crate::config::{AgentsMode, Config, Ports};
+use crate::{Controller, Extra};
 
 /// Longer than anything here takes, on a machine that is busy with other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,26 +59,36 @@ pub struct Refused {
 impl Cloud {
     /// One whose agents listen on `ports`, in the plain.
     pub async fn start(ports: Ports) -> Cloud {
-        Cloud::with(ports, AgentsMode::Plain).await
+        Cloud::with(Config { ports, agents: AgentsMode::Plain, ..Config::default() }, Vec::new()).await
     }
 
     /// One whose agents prove who they are.
     pub async fn certified(ports: Ports) -> Cloud {
-        Cloud::with(ports, AgentsMode::Certified).await
+        Cloud::with(Config { ports, ..Config::default() }, Vec::new()).await
     }
 
-    async fn with(ports: Ports, agents: AgentsMode) -> Cloud {
+    /// One with modules of others.
+    pub async fn extended(plugins: Vec<Module>) -> Cloud {
+        Cloud::with(Config { agents: AgentsMode::Plain, ..Config::default() }, plugins).await
+    }
+
+    /// One that believes a proxy beside it.
+    pub async fn behind_proxy() -> Cloud {
+        let (agents, trusted_proxies) = (AgentsMode::Plain, vec![[127, 0, 0, 1].into()]);
+        Cloud::with(Config { agents, trusted_proxies, ..Config::default() }, Vec::new()).await
+    }
+
+    async fn with(config: Config, plugins: Vec<Module>) -> Cloud {
         let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             state_dir: dir.path().to_owned(),
-            agents,
             agents_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_password: Some("secret".into()),
-            ports,
-            ..Config::default()
+            ..config
         };
-        let controller = Controller::start(config, stop.clone()).await.unwrap();
+        let extra = Extra { plugins, ..Extra::default() };
+        let controller = Controller::start_with(config, stop.clone(), extra).await.unwrap();
         let base = format!("http://{}/zstack/v1", controller.address);
         let nobody = Client { engine: controller.engine, base, session: String::new() };
         Cloud {

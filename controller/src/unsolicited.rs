@@ -12,8 +12,10 @@ use axum::{Extension, Router};
 use engine::{Engine, Id, Result};
 use serde::Deserialize;
 use wire::call::COMMAND_PATH;
+use wire::calls::ha::REPORT_SELF_FENCER;
 use wire::tls::Peer;
 
+use crate::ha;
 use crate::host::{self, Host};
 
 pub fn router(engine: &Engine) -> Router {
@@ -45,6 +47,10 @@ async fn hear(
         ("/kvm/reporthoststop", Ok(OfHost { host_ip: Some(ip), .. })) => {
             host::went_down(&engine, &ip, peer).await
         }
+        (REPORT_SELF_FENCER, _) => match serde_json::from_str(&body) {
+            Ok(report) => ha::killed(&engine, report, peer).await,
+            Err(_) => return (StatusCode::BAD_REQUEST, "the body is no report of a fencer").into_response(),
+        },
         ("/kvm/reconnectme" | "/kvm/reporthoststop", _) => {
             return (StatusCode::BAD_REQUEST, "the body names no host").into_response();
         }

@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use engine::{ErrorCode, Result, codes};
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 /// `stateEvent` of everything that is either enabled or disabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StateEvent {
     Enable,
@@ -31,6 +32,17 @@ pub fn name(field: &str, text: &str) -> Result<()> {
     match sound {
         true => Ok(()),
         false => Err(codes::INVALID_ARGUMENT.because(format!("\"{field}\" must be 1 to 255 characters"))),
+    }
+}
+
+/// Where something is asked or told by HTTP.
+pub fn url(field: &str, text: &str) -> Result<()> {
+    let sound =
+        text.parse::<url::Url>().is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    match sound {
+        true => Ok(()),
+        false => Err(codes::INVALID_ARGUMENT
+            .because(format!("\"{field}\" must be a URL of http or https, not \"{text}\""))),
     }
 }
 
@@ -100,7 +112,7 @@ where
 }
 
 /// A processor architecture; only the first can run here so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
     #[default]
@@ -123,7 +135,7 @@ impl Architecture {
 }
 
 /// What kind of system a guest runs; decides about its devices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Platform {
     #[default]
     Linux,

@@ -11,7 +11,7 @@ mod naive;
 use std::path::Path;
 
 use cumulet_controller::{MIGRATIONS, cluster, host, image, l2, l3, machine, nic, offering, primary_storage};
-use cumulet_controller::{backup_storage, tag, vm, volume, zone};
+use cumulet_controller::{affinity_group, backup_storage, tag, vm, volume, zone};
 use cumulet_tests::postgres::Postgres;
 use engine::api::Session;
 use engine::db::Db;
@@ -45,6 +45,7 @@ fn lists() -> Module {
         .query::<l2::L2NetworkInventory>("Q", "/8")
         .query::<l3::L3NetworkInventory>("Q", "/9")
         .related::<l3::L3NetworkDns>()
+        .related::<l3::L3NetworkHostRouteInventory>()
         .related::<l3::service::NetworkServiceL3NetworkRefInventory>()
         .query::<l3::service::NetworkServiceProviderInventory>("Q", "/10")
         .query::<l3::range::IpRangeInventory>("Q", "/11")
@@ -53,8 +54,11 @@ fn lists() -> Module {
         .query::<volume::VolumeInventory>("Q", "/14")
         .query::<nic::VmNicInventory>("Q", "/15")
         .query::<vm::VmInstanceInventory>("Q", "/16")
+        .query::<vm::VmCdRomInventory>("Q", "/19")
         .query::<tag::UserTagInventory>("Q", "/17")
         .query::<tag::SystemTagInventory>("Q", "/18")
+        .query::<affinity_group::AffinityGroupInventory>("Q", "/20")
+        .related::<affinity_group::AffinityGroupUsageInventory>()
 }
 
 /// What is named so is seen by the controller alone.

@@ -1,8 +1,8 @@
 //! Links, addresses and routes of one network namespace, by netlink.
 //!
 //! A [`Netlink`] belongs to the namespace in which it was opened, whatever its threads do later. Names are
-//! checked here ([`check_name`]), so that a long one is refused and never cut. A bridge gets its mark (the
-//! interface alias) before it gets its name: no crash leaves an unmarked bridge under a name in use.
+//! checked here ([`check_name`]), so that a long one is refused and never cut. What is made with a mark (the
+//! interface alias) gets it before it gets its name: no crash leaves it unmarked under a name in use.
 //!
 //! What is asked for may be there already: setting what is set and deleting what is gone succeed, except
 //! where a function says otherwise.
@@ -15,12 +15,19 @@ use futures::{StreamExt, TryStreamExt};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{
-    BridgeStpState, InfoBridge, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+mod fdb;
+mod tagged;
+
+pub use fdb::FLOOD;
+pub use tagged::Tunnel;
 
 /// A conversation with the kernel about one network namespace; cheap to clone.
 #[derive(Clone)]
@@ -39,6 +46,8 @@ pub struct Link {
     pub mac: Vec<u8>,
     /// The index of the bridge that it is a port of.
     pub master: Option<u32>,
+    /// The index of the interface that it lies on (VLAN, macvlan).
+    pub parent: Option<u32>,
     pub up: bool,
 }
 
@@ -48,6 +57,15 @@ pub enum Kind {
     /// A tap or tun device.
     Tun,
     Veth,
+    Bond,
+    Vlan {
+        id: u16,
+    },
+    Vxlan {
+        vni: u32,
+        local: Option<IpAddr>,
+        port: u16,
+    },
     /// A physical interface, or a kind that nothing here cares for.
     Other,
 }
@@ -125,21 +143,13 @@ impl Netlink {
     /// Makes a bridge that is down, without spanning tree and forwarding delay, marked with `alias`.
     /// Fails when an interface of that name exists.
     pub async fn add_bridge(&self, name: &str, alias: &str) -> Result<Link> {
-        check_name(name)?;
-        let unnamed = provisional_name(name);
-        if let Some(leftover) = self.find(&unnamed).await? {
-            self.delete(&leftover).await?;
-        }
-        let bridge = LinkMessageBuilder::<LinkBridge>::new(&unnamed)
-            .append_info_data(InfoBridge::StpState(BridgeStpState::Disabled))
-            .append_info_data(InfoBridge::ForwardDelay(0));
-        let added = self.handle.link().add(bridge.build()).execute().await;
-        added.map_err(|e| failed(format!("add bridge {name}"), e))?;
-        let named = self.mark_and_name(&unnamed, name, alias).await;
-        if let (Err(_), Ok(Some(unnamed))) = (&named, self.find(&unnamed).await) {
-            self.delete(&unnamed).await?;
-        }
-        named
+        let bridge = |unnamed: &str| {
+            LinkMessageBuilder::<LinkBridge>::new(unnamed)
+                .append_info_data(InfoBridge::StpState(BridgeStpState::Disabled))
+                .append_info_data(InfoBridge::ForwardDelay(0))
+                .build()
+        };
+        self.add_marked("bridge", name, alias, bridge).await
     }
 
     /// Makes a pair of connected interfaces, both down. Fails when either exists.
@@ -250,12 +260,34 @@ impl Netlink {
         set.map_err(|e| failed(format!("lead the default route to {gateway}"), e))
     }
 
-    async fn mark_and_name(&self, unnamed: &str, name: &str, alias: &str) -> Result<Link> {
-        let bridge = self.expect(unnamed).await?;
+    /// Makes an interface that is down, marked with `alias`. Fails when an interface of that name exists.
+    async fn add_marked(
+        &self,
+        what: &str,
+        name: &str,
+        alias: &str,
+        build: impl FnOnce(&str) -> LinkMessage,
+    ) -> Result<Link> {
+        check_name(name)?;
+        let unnamed = provisional_name(name);
+        if let Some(leftover) = self.find(&unnamed).await? {
+            self.delete(&leftover).await?;
+        }
+        let added = self.handle.link().add(build(&unnamed)).execute().await;
+        added.map_err(|e| failed(format!("add {what} {name}"), e))?;
+        let named = self.mark_and_name(what, &unnamed, name, alias).await;
+        if let (Err(_), Ok(Some(unnamed))) = (&named, self.find(&unnamed).await) {
+            self.delete(&unnamed).await?;
+        }
+        named
+    }
+
+    async fn mark_and_name(&self, what: &str, unnamed: &str, name: &str, alias: &str) -> Result<Link> {
+        let made = self.expect(unnamed).await?;
         // The kernel renames no interface that is up; some bring a new bridge up at once.
-        self.set_down(&bridge).await?;
-        self.set_alias(&bridge, alias).await?;
-        self.set(&bridge, &format!("name bridge {name}, until now"), |set| set.name(name)).await?;
+        self.set_down(&made).await?;
+        self.set_alias(&made, alias).await?;
+        self.set(&made, &format!("name {what} {name}, until now"), |set| set.name(name)).await?;
         self.expect(name).await
     }
 
@@ -295,6 +327,7 @@ impl From<LinkMessage> for Link {
             mtu: 0,
             mac: Vec::new(),
             master: None,
+            parent: None,
             up: message.header.flags.contains(LinkFlags::Up),
         };
         for attribute in message.attributes {
@@ -304,10 +337,13 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Controller(index) => link.master = Some(index).filter(|&index| index != 0),
+                LinkAttribute::Link(index) => link.parent = Some(index).filter(|&index| index != 0),
                 LinkAttribute::LinkInfo(infos) => link.kind = Kind::of(&infos),
                 _ => {}
             }
         }
+        // What a veth names is its other end, which may be in another namespace.
+        link.parent = link.parent.filter(|_| link.kind != Kind::Veth);
         link
     }
 }
@@ -322,8 +358,44 @@ impl Kind {
             Some(InfoKind::Bridge) => Kind::Bridge,
             Some(InfoKind::Tun) => Kind::Tun,
             Some(InfoKind::Veth) => Kind::Veth,
+            Some(InfoKind::Bond) => Kind::Bond,
+            Some(InfoKind::Vlan | InfoKind::Vxlan) => Kind::tagged(infos),
             _ => Kind::Other,
         }
+    }
+
+    fn tagged(infos: &[LinkInfo]) -> Self {
+        let data = infos.iter().find_map(|info| match info {
+            LinkInfo::Data(data) => Some(data),
+            _ => None,
+        });
+        match data {
+            Some(InfoData::Vlan(vlan)) => Kind::vlan(vlan),
+            Some(InfoData::Vxlan(vxlan)) => Kind::vxlan(vxlan),
+            _ => Kind::Other,
+        }
+    }
+
+    fn vlan(infos: &[InfoVlan]) -> Self {
+        let id = infos.iter().find_map(|info| match info {
+            InfoVlan::Id(id) => Some(*id),
+            _ => None,
+        });
+        id.map_or(Kind::Other, |id| Kind::Vlan { id })
+    }
+
+    fn vxlan(infos: &[InfoVxlan]) -> Self {
+        let (mut vni, mut local, mut port) = (0, None, 0);
+        for info in infos {
+            match info {
+                InfoVxlan::Id(id) => vni = *id,
+                InfoVxlan::Local(ip) => local = Some(IpAddr::V4(*ip)),
+                InfoVxlan::Local6(ip) => local = Some(IpAddr::V6(*ip)),
+                InfoVxlan::Port(number) => port = *number,
+                _ => {}
+            }
+        }
+        Kind::Vxlan { vni, local, port }
     }
 }
 
@@ -384,7 +456,7 @@ impl Route {
     }
 }
 
-/// Where a bridge waits for its mark; the same name for every attempt, so that a leftover is found.
+/// Where an interface waits for its mark; the same name for every attempt, so that a leftover is found.
 fn provisional_name(name: &str) -> String {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

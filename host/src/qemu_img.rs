@@ -121,6 +121,39 @@ pub async fn convert(job: Convert<'_>, mut progress: impl FnMut(f32)) -> Result<
     Ok(())
 }
 
+/// Puts a qcow2 image that nobody has open on another one, or on nothing: what it would no longer show is
+/// copied into it first, so that killed at any moment it shows the same as before.
+pub async fn rebase(path: &Path, onto: Option<(&Path, Format)>) -> Result<(), Error> {
+    let rebase = qemu_img("rebase").args(["-q", "-f", "qcow2"]).limit(LONG);
+    let rebase = match onto {
+        Some((base, format)) => rebase.args(["-F", format.driver(), "-b"]).arg(absolute(base)?),
+        None => rebase.args(["-b", ""]),
+    };
+    rebase.arg(absolute(path)?).run().await?;
+    Ok(())
+}
+
+/// Names another backing file in a qcow2 image; nothing is copied, so both must show the same.
+pub async fn relink(path: &Path, base: &Path, format: Format) -> Result<(), Error> {
+    let rebase = qemu_img("rebase").args(["-q", "-u", "-f", "qcow2", "-F", format.driver(), "-b"]);
+    rebase.arg(absolute(base)?).arg(absolute(path)?).run().await?;
+    Ok(())
+}
+
+/// How many bytes a copy of the image would take, at most.
+pub async fn measure(path: &Path, format: Format) -> Result<u64, Error> {
+    #[derive(serde::Deserialize)]
+    struct Measured {
+        required: u64,
+    }
+    let measure = qemu_img("measure").args(["-U", "--output=json", "-O", "qcow2"]).limit(LONG);
+    let source = format!("driver={},file.driver=file,file.filename={}", format.driver(), option_value(path));
+    let answer = measure.args(["--image-opts", &source]).run().await;
+    let measured: Measured =
+        serde_json::from_slice(&answer?).map_err(|source| Error::Answer { path: path.to_owned(), source })?;
+    Ok(measured.required)
+}
+
 /// Walks an image's tables. Faults that it finds are an answer, not an error.
 pub async fn check(path: &Path, format: Format) -> Result<Check, Error> {
     let check = qemu_img("check").args(["--output=json", "-f", format.driver()]).limit(LONG);
@@ -137,6 +170,11 @@ pub async fn version() -> Result<String, Error> {
 
 fn qemu_img(verb: &str) -> Program {
     program("qemu-img").arg(verb).limit(LIMIT)
+}
+
+/// A comma ends an option's value unless it is doubled.
+fn option_value(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 fn absolute(path: &Path) -> Result<&OsStr, Error> {

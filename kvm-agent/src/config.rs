@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
-use wire::tls::{Command, Entrance};
+use wire::tls::Entrance;
 
 /// Runs virtual machines on this hypervisor at a controller's command.
 #[derive(Debug, Default, Parser)]
@@ -37,6 +37,19 @@ pub struct Flags {
     virt_type: Option<VirtChoice>,
 }
 
+/// What the program can be told to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    #[command(flatten)]
+    Identity(wire::tls::Command),
+    /// Keep this host's leases on shared storages, and kill its VMs when one is lost
+    Fencer {
+        /// Wait while there is nothing to do, or another fencer runs, instead of ending
+        #[arg(long)]
+        stay: bool,
+    },
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Config {
@@ -51,8 +64,14 @@ pub struct Config {
     pub emulator: Option<PathBuf>,
     /// Each VM's serial console is appended to a file here; none when absent.
     pub console_log_dir: Option<PathBuf>,
+    /// How the libvirts of two hosts speak to each other when a VM moves between them.
+    pub migration_transport: MigrationTransport,
     /// Runs a finished task again when it is sent again without a fence, as ZStack's agents do.
     pub repeat_unfenced_tasks: bool,
+    /// Lets the controller reboot this host or power it off, when no VM runs on it.
+    pub allow_power: bool,
+    /// Where the vrouter-agent of this host is; at its usual port on this machine when absent.
+    pub vrouter_agent: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -63,6 +82,16 @@ pub enum VirtChoice {
     Kvm,
     /// Emulation: slow, and works everywhere.
     Qemu,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MigrationTransport {
+    /// `qemu+tls`, and the guest's memory and disks encrypted too: libvirt and QEMU need their certificates.
+    #[default]
+    Tls,
+    /// `qemu+tcp`, as ZStack's agents do: for a network that nobody else is on.
+    Tcp,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +113,10 @@ impl Default for Config {
             virt_type: VirtChoice::Auto,
             emulator: None,
             console_log_dir: None,
+            migration_transport: MigrationTransport::default(),
             repeat_unfenced_tasks: false,
+            allow_power: false,
+            vrouter_agent: None,
         }
     }
 }

@@ -16,19 +16,26 @@ pub async fn list(host: Arc<Host>) -> Result<Vec<Owned>, Fault> {
     let mut owned: Vec<Owned> =
         domains.into_iter().map(|(name, uuid)| of("domain", name, Some(uuid))).collect();
     owned.extend(host.net.links().await?.into_iter().filter_map(link));
+    owned.extend(host.seeds.all()?.into_iter().map(seed));
     let storages = host.storages.all().await;
     owned.extend(tokio::task::spawn_blocking(move || files(&storages)).await??);
     Ok(owned)
 }
 
-/// A tap is ours by its name (QEMU's end makes it before it can be marked), a bridge by its mark.
+/// A tap is ours by its name (QEMU's end makes it before it can be marked), what a network is made of by its mark.
 fn link(link: Link) -> Option<Owned> {
     let mark = link.mark().map(str::to_owned);
     match link.kind {
         Kind::Tun if link.name.starts_with("vnic") => Some(of("tap", link.name, mark)),
         Kind::Bridge => mark.map(|mark| of("bridge", link.name, Some(mark))),
+        Kind::Vlan { .. } => mark.map(|mark| of("vlan", link.name, Some(mark))),
+        Kind::Vxlan { .. } => mark.map(|mark| of("vxlan", link.name, Some(mark))),
         _ => None,
     }
+}
+
+fn seed((uuid, path): (String, PathBuf)) -> Owned {
+    of("seed", path.to_string_lossy().into_owned(), Some(uuid))
 }
 
 fn files(storages: &[Storage]) -> std::io::Result<Vec<Owned>> {

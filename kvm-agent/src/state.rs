@@ -10,12 +10,16 @@ use host::netlink::Netlink;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use wire::heartbeat::Heart;
-use wire::tls::{Http, Live};
+use wire::tls::{Door, Http};
 
-use crate::config::Config;
+use crate::config::{Config, MigrationTransport};
+use crate::flat_network::Vrouter;
+use crate::ha::Fencing;
 use crate::keyed::KeyedLocks;
 use crate::localstorage::Storages;
+use crate::nfs::Shares;
 use crate::record::Record;
+use crate::seed::{self, Seeds};
 use crate::sys::libvirt::Libvirt;
 use crate::sys::probe::Probe;
 use crate::vm::{Consoles, Restarts};
@@ -27,19 +31,30 @@ pub struct Host {
     pub probe: Probe,
     pub introduction: Record<Introduction>,
     pub storages: Storages,
+    pub shares: Shares,
     pub consoles: Consoles,
     pub restarts: Restarts,
+    /// Keeps the leases of shared storages.
+    pub fencing: Fencing,
+    pub seeds: Seeds,
     pub console_log_dir: Option<PathBuf>,
+    pub migration: MigrationTransport,
+    /// Whether a controller may end this host.
+    pub allow_power: bool,
     /// One command at a time per VM, whoever sends it.
     pub vms: KeyedLocks<String>,
     /// One command at a time per file.
     pub files: KeyedLocks<PathBuf>,
     /// Bridges share physical interfaces, addresses and routes: one change at a time.
     pub bridges: Mutex<()>,
+    /// Security groups are one table: one change at a time.
+    pub firewall: Mutex<()>,
     /// Says to the controllers that this host lives.
     pub heart: Heart,
     /// For fetching images.
     pub http: Http,
+    /// Serves L3 networks on this host.
+    pub vrouter: Vrouter,
     /// Held as long as this lives: two agents would sweep away each other's work.
     _alone: fs::File,
 }
@@ -55,27 +70,35 @@ pub struct Introduction {
 
 impl Host {
     /// Must be called within the runtime. Removes what an agent that died left half made.
-    pub fn open(config: &Config, live: Option<Live>) -> io::Result<Self> {
+    pub fn open(config: &Config, door: &Door) -> io::Result<Self> {
         let dir = &config.state_dir;
         private_dir(dir)?;
         let alone = lock(&dir.join("host.lock"))?;
         let libvirt = Libvirt::new(&config.libvirt_uri);
         let verdict = dir.join("kvm.json");
         let test_driver = libvirt.is_test_driver();
+        let seeds = if test_driver { dir.join("seeds") } else { seed::DIR.into() };
         Ok(Host {
             probe: Probe::new(config.virt_type, test_driver, config.emulator.clone(), verdict),
             libvirt,
             net: Netlink::open().map_err(io::Error::other)?,
             introduction: Record::open(dir.join("introduction.json"))?,
             storages: Storages::open(dir.join("storages.json"))?,
+            shares: Shares::default(),
             consoles: Consoles::default(),
+            fencing: Fencing::open(dir)?,
             restarts: Restarts::open(dir.join("restarts"))?,
+            seeds: Seeds::open(seeds)?,
             console_log_dir: config.console_log_dir.clone(),
+            migration: config.migration_transport,
+            allow_power: config.allow_power,
             vms: KeyedLocks::default(),
             files: KeyedLocks::default(),
             bridges: Mutex::default(),
+            firewall: Mutex::default(),
             heart: Heart::default(),
-            http: crate::localstorage::http(live).map_err(io::Error::other)?,
+            http: crate::localstorage::http(door.live().cloned()).map_err(io::Error::other)?,
+            vrouter: Vrouter::beside(door, config.vrouter_agent.as_deref()),
             _alone: alone,
         })
     }

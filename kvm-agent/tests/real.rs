@@ -1,7 +1,16 @@
 //! The agent on a real host: libvirtd, QEMU, a bridge, files. Guests are emulated, so that this runs
 //! anywhere.
 
+mod devices;
+mod fencing;
+mod guest_agent;
+mod host_tools;
+mod io_thread;
 mod lab;
+mod migration;
+mod mount_point;
+mod nfs;
+mod security_group;
 
 use std::fs;
 use std::time::{Duration, Instant};

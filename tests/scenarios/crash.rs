@@ -14,13 +14,8 @@ use wire::calls::{dhcp, localstorage, network, vm};
 use crate::site::Site;
 
 /// The commands that create a VM on a host that has its image and serves its network.
-pub const CREATE: &[&str] = &[
-    localstorage::Download::PATH,
-    localstorage::CreateFromCache::PATH,
-    dhcp::BatchPrepare::PATH,
-    dhcp::BatchApply::PATH,
-    vm::Start::PATH,
-];
+pub const CREATE: &[&str] =
+    &[localstorage::CreateFromCache::PATH, dhcp::BatchPrepare::PATH, dhcp::BatchApply::PATH, vm::Start::PATH];
 
 /// The commands that undo it.
 pub const UNDO: &[&str] = &[vm::Destroy::PATH, dhcp::Release::PATH, localstorage::Delete::PATH];
@@ -48,6 +43,18 @@ async fn killed_at(
     assert!(site.world().sprung(), "the trap at {path} did not spring");
     site.controller.start().await.unwrap();
     site.end(&job).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_vm_on_a_host_runs_once_when_the_controller_is_killed_as_its_image_is_fetched() {
+    for moment in [Moment::Before, Moment::After] {
+        let mut site = Site::start().await;
+        let request = (Method::POST, "/vm-instances", json!({ "params": site.vm("web") }));
+        let made = killed_at(&mut site, localstorage::Download::PATH, moment, request).await;
+        assert_eq!(made.unwrap()["inventory"]["state"], "Running", "{moment:?}");
+        assert_eq!(site.world().count(vm::Start::PATH), 1, "{moment:?}: started once");
+        assert_eq!(site.world().count(localstorage::Download::PATH), 1, "{moment:?}: fetched once");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,6 +114,7 @@ async fn drift_of_every_kind_is_found_and_put_right_when_an_operator_says_so() {
     let mut expected = before;
     expected.domains.clear();
     expected.leases.clear();
+    expected.served.clear();
     expected.told.clear();
     expected.names.clear();
     assert_eq!(after, expected);

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
+use std::path::PathBuf;
 
 use cumulet_tests::api::{Api, Refusal};
 use cumulet_tests::controller::{Controller, Ports};
 use cumulet_tests::site::{Range, Site as Furnished, Wanted};
-use fleet::{Host, World};
+use fleet::{Host, Place, Share, Size, World};
 use hyper::Method;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -49,14 +50,43 @@ pub fn wanted() -> Wanted {
 
 impl Site {
     pub async fn start() -> Site {
-        let (host, dir) = (Host::start().await.unwrap(), tempfile::tempdir().unwrap());
         let program = cumulet_tests::target().join("debug/cumulet-controller");
+        Site::of(program, Host::start().await.unwrap()).await
+    }
+
+    /// With a second host, beside the first one: at addresses that no other test of this machine uses.
+    pub async fn of_two(number: u8) -> (Site, Host) {
+        Site::of_two_with(number, [None, None]).await
+    }
+
+    /// With what each of them has mounted.
+    pub async fn of_two_with(number: u8, shares: [Option<&'static Share>; 2]) -> (Site, Host) {
+        let program = cumulet_tests::target().join("debug/cumulet-controller");
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let at = |host: u8| IpAddr::from(Ipv4Addr::new(127, 128 + (high & 63), low, 4 * number + host));
+        let place = Place { address: at(1), share: shares[0], ..Place::default() };
+        let first = Host::start_at(place, Size::default()).await.unwrap();
+        let (kvm, vrouter, storage) = (first.kvm.port(), first.vrouter.port(), first.storage.port());
+        let place = Place { address: at(2), kvm, vrouter, storage, share: shares[1], ..Place::default() };
+        let second = Host::start_at(place, Size::default()).await.unwrap();
+        let hosts = vec![("hv1".into(), at(1)), ("hv2".into(), at(2))];
+        let wanted = Wanted { hosts, images_at: at(1), ..wanted() };
+        (Site::with(program, first, &wanted).await, second)
+    }
+
+    /// One whose controller is this program.
+    pub async fn of(program: PathBuf, host: Host) -> Site {
+        Site::with(program, host, &wanted()).await
+    }
+
+    async fn with(program: PathBuf, host: Host, wanted: &Wanted) -> Site {
+        let dir = tempfile::tempdir().unwrap();
         let ports =
             Ports { kvm: host.kvm.port(), vrouter: host.vrouter.port(), storage: host.storage.port() };
         let mut controller = Controller::new(program, dir.path(), ports).unwrap();
         controller.start().await.unwrap();
         let api = controller.login().await.unwrap();
-        let furnished = Furnished::furnish(&api, &wanted(), &|_| ()).await.unwrap();
+        let furnished = Furnished::furnish(&api, wanted, &|_| ()).await.unwrap();
         Site { controller, host, api, furnished, _dir: dir }
     }
 

@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use wire::Call;
-use wire::calls::vm;
+use wire::calls::{localstorage, vm};
 
 use crate::crash::{CREATE, UNDO};
 use crate::site::Site;
@@ -36,6 +36,34 @@ async fn a_vm_whose_creation_fails_at_any_command_leaves_nothing() {
             assert_eq!(site.list(list).await.len(), 1, "{path}: {list}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_fetched_leaves_no_vm() {
+    let site = Site::start().await;
+    let (state, capacity) = (site.world().state(), site.capacity().await);
+    site.world().refuse(localstorage::Download::PATH, "told to fail");
+    let refusal = site.refused(Method::POST, "/vm-instances", json!({ "params": site.vm("web") })).await;
+    assert!(refusal.details.contains("told to fail"), "{refusal}");
+    assert_eq!(site.world().state(), state);
+    assert_eq!(site.capacity().await, capacity);
+    for list in ["/vm-instances", "/vm-instances/nics", "/volumes"] {
+        assert!(site.list(list).await.is_empty(), "{list}");
+    }
+}
+
+/// A cached image is believed to be there until a volume cannot be made from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cached_image_that_somebody_took_away_is_fetched_again_for_the_next_vm() {
+    let site = inhabited().await;
+    site.world().meddle(|state| state.cache.clear());
+    let refusal = site.refused(Method::POST, "/vm-instances", json!({ "params": site.vm("web") })).await;
+    assert!(refusal.details.contains("unable to find image in cache"), "{refusal}");
+    assert_eq!(site.world().count(localstorage::Download::PATH), 1);
+    site.api.create("/vm-instances", site.vm("web")).await.unwrap();
+    assert_eq!(site.world().count(localstorage::Download::PATH), 2);
+    site.api.create("/vm-instances", site.vm("another")).await.unwrap();
+    assert_eq!(site.world().count(localstorage::Download::PATH), 2, "it is believed again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

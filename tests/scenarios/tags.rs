@@ -55,7 +55,7 @@ async fn a_vm_is_called_and_addressed_as_its_tags_say() {
 async fn a_tag_that_cannot_be_is_refused_at_once() {
     let site = Site::start().await;
     for (tags, told) in [
-        (json!(["hostnam::x"]), "there are hostname::{hostname}, staticIp::{l3NetworkUuid}::{staticIp}"),
+        (json!(["hostnam::x"]), "is of no pattern of a VmInstance; there are hostname::{hostname}, "),
         (json!(["hostname::a", "hostname::b"]), "only one"),
         (json!([format!("staticIp::{}::10.9.0.400", site.l3)]), "no IPv4 address"),
     ] {

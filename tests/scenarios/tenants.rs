@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::site::Site;
 
 /// An account that may use what the site has.
-async fn tenant(site: &Site, name: &str) -> (String, Api) {
+pub async fn tenant(site: &Site, name: &str) -> (String, Api) {
     let password = cumulet_tests::api::sha512(name);
     let account = site.api.create("/accounts", json!({ "name": name, "password": password })).await.unwrap();
     let account = account["uuid"].as_str().unwrap().to_owned();

@@ -5,7 +5,7 @@ use toml::Table;
 use super::{File, files, none, sample};
 
 /// A crate's directory, and the crates of the workspace that it may be built from. Tests may know more.
-const DIRECTIONS: [(&str, &[&str]); 16] = [
+const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("wire", &[]),
     ("host", &[]),
     ("kvm-agent", &["wire", "host"]),
@@ -22,6 +22,8 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("tests/fleet", &["wire"]),
     ("tests/model", &["wire"]),
     ("packaging/xtask", &["cumulet-tests"]),
+    // Somebody else's, for the reader of docs/plugins.md.
+    ("docs/examples/l2-plugin", &["wire", "engine", "cumulet-controller"]),
     ("", &[]),
 ];
 
@@ -78,5 +80,6 @@ fn every_crate_takes_the_workspaces_lints() {
         lax.map(|file| format!("{}: has no [lints] workspace = true", file.path)).collect()
     };
     assert_eq!(without(&[sample("a/Cargo.toml", "[package]\nname = \"a\"\n")]).len(), 1);
-    none(&without(&manifests()));
+    let ours: Vec<File> = manifests().into_iter().filter(|file| !file.path.starts_with("docs/")).collect();
+    none(&without(&ours));
 }

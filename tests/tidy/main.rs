@@ -13,6 +13,7 @@ use std::path::Path;
 use cumulet_tests::workspace;
 
 /// A source file: its path within the workspace, and its text.
+#[derive(Clone)]
 struct File {
     path: String,
     text: String,

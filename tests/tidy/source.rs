@@ -124,14 +124,24 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 
 /// Children know parents, never back: the resource graph from its leaves to its ground.
 const LAYERS: [&[&str]; 8] = [
-    &["console", "sweep"],
+    &["console", "sweep", "ha"],
     &["vm", "snapshot", "eip", "port_forwarding", "load_balancer", "security_group"],
     &["nic", "vip", "volume"],
     &["l3", "image"],
     &["l2", "primary_storage", "backup_storage"],
     &["host"],
     &["cluster"],
-    &["account", "tag", "machine", "zone", "offering", "disk_offering", "management", "event"],
+    &[
+        "account",
+        "tag",
+        "machine",
+        "zone",
+        "offering",
+        "disk_offering",
+        "affinity_group",
+        "management",
+        "event",
+    ],
 ];
 
 fn layer(module: &str) -> Option<usize> {

@@ -47,7 +47,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let dhcp = Arc::new(dhcp);
     dhcp.adopt().await;
     tokio::spawn(dhcp.clone().watch(shutdown.clone()));
-    let routes = dhcp::routes(Routes::new(dhcp)).inventory(inventory::list);
+    let routes = dhcp::routes(Routes::new(dhcp)).inventory(inventory::list).from_neighbours();
     let agent = Agent { name: "cumulet-vrouter-agent", state_dir: config.state_dir, again: false };
     agent.serve(&door, routes, shutdown).await.context("cannot serve")
 }

@@ -16,24 +16,39 @@ const L2: Resource = Resource {
         column("NAME", "name"),
         column("TYPE", "type"),
         column("INTERFACE", "physicalInterface"),
+        column("VLAN", "virtualNetworkId"),
         reference("ZONE", "zoneUuid", "zone"),
         reference("CLUSTERS", "attachedClusterUuids/*", "cluster"),
         column("UUID", "uuid"),
     ],
-    calls: &[post(
-        "create",
-        "/l2-networks/no-vlan",
-        "Make an L2 network without VLAN",
-        &[
-            NAME,
-            opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required(),
-            opt("interface", "physicalInterface", Kind::Text, "the hosts' interface, such as eth0")
-                .required(),
-            DESCRIPTION,
-        ],
-    )],
+    calls: &[
+        post(
+            "create",
+            "/l2-networks/no-vlan",
+            "Make an L2 network without VLAN",
+            &[NAME, L2_ZONE, INTERFACE, DESCRIPTION],
+        ),
+        post(
+            "create-vlan",
+            "/l2-networks/vlan",
+            "Make an L2 network that is a VLAN",
+            &[NAME, L2_ZONE, INTERFACE, VLAN, DESCRIPTION],
+        ),
+        act(
+            "set-vlan",
+            "/l2-networks/{uuid}/actions",
+            "changeL2NetworkVlanId",
+            "Make a network that no cluster has another VLAN",
+            &[arg("L2", "uuid", Kind::Reference("l2"), "name or uuid"), VLAN],
+        ),
+    ],
     deletable: true,
 };
+
+const L2_ZONE: Opt = opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required();
+const INTERFACE: Opt =
+    opt("interface", "physicalInterface", Kind::Text, "the hosts' interface, such as eth0").required();
+const VLAN: Opt = opt("vlan", "vlan", Kind::Number, "1 to 4094").required();
 
 const THIS_L3: Opt = arg("L3", "uuid", Kind::Reference("l3"), "name or uuid");
 const SERVED: &[Opt] = &[
@@ -41,6 +56,8 @@ const SERVED: &[Opt] = &[
     arg("SERVICE", "networkServices", Kind::Services, "such as DHCP or Flat:DNS; several are possible"),
 ];
 const L3_ACTIONS: &str = "/l3-networks/{uuid}/actions";
+const ROUTED_L3: Opt = arg("L3", "l3NetworkUuid", Kind::Reference("l3"), "name or uuid");
+const L3_ROUTES: &str = "/l3-networks/{l3NetworkUuid}/hostroute";
 const L3_SERVICES: &str = "/l3-networks/{l3NetworkUuid}/network-services";
 const CATEGORIES: &[&str] = &["Public", "Private", "System"];
 
@@ -75,6 +92,28 @@ const L3: Resource = Resource {
         act("disable", L3_ACTIONS, "changeL3NetworkState", "Let no VM join it", &[THIS_L3]).with(DISABLE),
         post("attach-service", L3_SERVICES, "Serve the network's VMs", SERVED),
         delete("detach-service", L3_SERVICES, "Serve the network's VMs no more", SERVED),
+        post(
+            "set-mtu",
+            "/l3-networks/{l3NetworkUuid}/mtu",
+            "Say how long the frames of the network's VMs may be",
+            &[ROUTED_L3, arg("BYTES", "mtu", Kind::Number, "68 to 9216")],
+        ),
+        post(
+            "add-route",
+            L3_ROUTES,
+            "Tell VMs of a way to another network",
+            &[
+                ROUTED_L3,
+                arg("PREFIX", "prefix", Kind::Text, "such as 192.0.2.0/24"),
+                arg("NEXTHOP", "nexthop", Kind::Text, "the router's address"),
+            ],
+        ),
+        delete(
+            "remove-route",
+            L3_ROUTES,
+            "Tell VMs of a way to another network no more",
+            &[ROUTED_L3, arg("PREFIX", "prefix", Kind::Text, "such as 192.0.2.0/24")],
+        ),
     ],
     deletable: true,
 };

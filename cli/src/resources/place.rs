@@ -5,7 +5,7 @@ use super::{
     delete, opt, post, reference,
 };
 
-pub const RESOURCES: &[Resource] = &[ZONE, CLUSTER, HOST];
+pub const RESOURCES: &[Resource] = &[ZONE, CLUSTER, HOST, FENCING];
 
 const THIS_ZONE: Opt = arg("ZONE", "uuid", Kind::Reference("zone"), "name or uuid");
 const STORED: &[Opt] = &[
@@ -145,7 +145,56 @@ const HOST: Resource = Resource {
         .with(&[("username", "root"), ("password", "unused")]),
         act("enable", HOST_ACTIONS, "changeHostState", "Let VMs start on it", &[THIS_HOST]).with(ENABLE),
         act("disable", HOST_ACTIONS, "changeHostState", "Let no VM start on it", &[THIS_HOST]).with(DISABLE),
+        act(
+            "maintain",
+            HOST_ACTIONS,
+            "changeHostState",
+            "Have its VMs leave it, and ask after it no more",
+            &[THIS_HOST],
+        )
+        .with(&[("stateEvent", "maintain")]),
         act("reconnect", HOST_ACTIONS, "reconnectHost", "Connect to its agents anew", &[THIS_HOST]),
+        act(
+            "give-up",
+            HOST_ACTIONS,
+            "giveUpHost",
+            "Look now whether it is down, and have its VMs run elsewhere when there is evidence for it",
+            &[THIS_HOST],
+        )
+        .answers(Answer::Other("fencing")),
+        act(
+            "set-power",
+            HOST_ACTIONS,
+            "setHostPower",
+            "By what it is switched off before its VMs run elsewhere",
+            &[
+                THIS_HOST,
+                opt("type", "type", Kind::OneOf(&["Redfish"]), "how it is spoken with").required(),
+                opt("url", "url", Kind::Text, "such as https://bmc/redfish/v1/Systems/1").required(),
+                opt("username", "username", Kind::Text, "who may switch it off").required(),
+                opt("password-file", "password", Kind::File, "a file with the password").required(),
+                opt("authority", "authority", Kind::File, "by what its certificate is checked, PEM"),
+            ],
+        ),
+        delete("unset-power", "/hosts/{uuid}/power", "Switch it off no more", &[THIS_HOST]),
     ],
     deletable: true,
+};
+
+const FENCING: Resource = Resource {
+    name: "fencing",
+    title: "fencing",
+    path: Some("/hosts/fencings"),
+    known_by: "hostUuid",
+    columns: &[
+        reference("HOST", "hostUuid", "host"),
+        column("STATE", "state"),
+        column("EVIDENCE", "evidence"),
+        column("FENCED", "fencedDate"),
+        column("SINCE", "lastOpDate"),
+        column("REASON", "reason"),
+        column("UUID", "uuid"),
+    ],
+    calls: &[],
+    deletable: false,
 };

@@ -22,19 +22,29 @@ const PRIMARY: Resource = Resource {
         bytes("FREE", "availableCapacity"),
         column("UUID", "uuid"),
     ],
-    calls: &[post(
-        "create",
-        "/primary-storage/local-storage",
-        "Add a directory of the hosts for volumes",
-        &[
-            NAME,
-            opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required(),
-            opt("directory", "url", Kind::Text, "the absolute path on every host").required(),
-            DESCRIPTION,
-        ],
-    )],
+    calls: &[
+        post(
+            "create",
+            "/primary-storage/local-storage",
+            "Add a directory of the hosts for volumes",
+            DIRECTORY,
+        ),
+        post(
+            "create-shared",
+            "/primary-storage/smp",
+            "Add a directory in which all hosts have mounted the same",
+            DIRECTORY,
+        ),
+    ],
     deletable: true,
 };
+
+const DIRECTORY: &[Opt] = &[
+    NAME,
+    opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required(),
+    opt("directory", "url", Kind::Text, "the absolute path on every host").required(),
+    DESCRIPTION,
+];
 
 const BACKUP: Resource = Resource {
     name: "backup-storage",
@@ -117,6 +127,39 @@ const IMAGE: Resource = Resource {
                 opt("guest-os", "guestOsType", Kind::Text, "which system it holds"),
                 opt("architecture", "architecture", Kind::OneOf(ARCHITECTURES), "for which CPUs it is"),
                 opt("virtio", "virtio", Kind::Switch, "its system has virtio drivers"),
+                DESCRIPTION,
+            ],
+        ),
+        post(
+            "of-volume",
+            "/images/root-volume-templates/from/volumes/{rootVolumeUuid}",
+            "Make an image of the root volume of a stopped VM",
+            &[
+                arg("VOLUME", "rootVolumeUuid", Kind::Reference("volume"), "name or uuid"),
+                NAME,
+                opt(
+                    "backup-storage",
+                    "backupStorageUuids",
+                    Kind::References("backup-storage"),
+                    "where it is kept",
+                ),
+                DESCRIPTION,
+            ],
+        ),
+        post(
+            "of-snapshot",
+            "/images/root-volume-templates/from/volume-snapshots/{snapshotUuid}",
+            "Make an image of what a snapshot of a root volume shows",
+            &[
+                arg("SNAPSHOT", "snapshotUuid", Kind::Reference("snapshot"), "name or uuid"),
+                NAME,
+                opt(
+                    "backup-storage",
+                    "backupStorageUuids",
+                    Kind::References("backup-storage"),
+                    "where it is kept",
+                )
+                .required(),
                 DESCRIPTION,
             ],
         ),

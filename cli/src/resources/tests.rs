@@ -8,7 +8,7 @@ const WIRING: &str = include_str!("../../../controller/wiring.txt");
 fn references() -> impl Iterator<Item = &'static str> {
     let options =
         all().flat_map(|r| r.calls).flat_map(|call| call.options).filter_map(|opt| match opt.kind {
-            Kind::Reference(name) | Kind::References(name) => Some(name),
+            Kind::Reference(name) | Kind::References(name) | Kind::Tags(name) => Some(name),
             _ => None,
         });
     let columns = all().flat_map(|r| r.columns).filter_map(|column| match column.shape {

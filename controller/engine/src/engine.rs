@@ -12,6 +12,7 @@ use wire::caller::{Caller, Outcome};
 use wire::metrics::{Ends, Metrics};
 use wire::{Call, TaskId};
 
+use crate::api::at_work::AtWork;
 use crate::api::job::{self, Job, Settled};
 use crate::api::{Credentials, Entry, EntryKind, Gate, Session};
 use crate::bus::Bus;
@@ -22,7 +23,9 @@ use crate::error::{Result, codes};
 use crate::event::{Event, Listeners};
 use crate::flow::fault::Faults;
 use crate::flow::{self, Agent, FlowType, Waiters};
+use crate::hook::Hooks;
 use crate::id::Id;
+use crate::listener::{self, Listener};
 use crate::module::Module;
 use crate::node::{self, Eras, Membership, Node};
 use crate::notice::Notice;
@@ -32,6 +35,9 @@ use crate::quota::Quota;
 use crate::setting::{AnySetting, Values};
 use crate::sweep::{self, By, Sweep};
 use crate::tag::{self, SystemTag, Wanted};
+
+/// In place of a secret, wherever a call is recorded.
+const HIDDEN: &str = "*****";
 
 /// A handle on the engine; clones share it.
 #[derive(Clone)]
@@ -62,9 +68,12 @@ struct Inner {
     settings: Vec<AnySetting>,
     event_names: Vec<&'static str>,
     quotas: Vec<&'static Quota>,
+    claims: Vec<(&'static str, &'static str)>,
+    hooks: Hooks,
     values: Values,
     waiters: Waiters,
     watched_jobs: job::Watched,
+    jobs_at_work: Arc<AtWork>,
     listeners: Listeners,
     metrics: Metrics,
     ends: Ends,
@@ -119,16 +128,13 @@ impl Engine {
         let Setup { db, modules, gate, sight, caller, membership, stop, faults } = setup;
         let values = Values::load(&mut db.read().await?).await?;
         let bus = Bus::of(&db).await?;
-        let mut wired = Wired::default();
-        modules.into_iter().for_each(|module| wired.add(module));
-        wired.flows.push(FlowType::of::<Delete>());
-        wired.flows.push(FlowType::of::<Settle>());
-        crate::own_modules().into_iter().for_each(|module| wired.add(module));
+        let mut wired = Wired::of(modules)?;
         let schema = wired.schema(sight)?;
         tag::check_declared(&schema, &wired.tags)?;
         let mut metrics = Metrics::default();
         let ends = metrics.ends("cumulet_jobs", "Jobs that were worked on, by their API");
         let sweeps = std::mem::take(&mut wired.sweeps);
+        let hearing = std::mem::take(&mut wired.hearing);
         let engine = Engine(Arc::new_cyclic(|this: &Weak<Inner>| Inner {
             process: Id::random(),
             eras: Eras::default(),
@@ -149,9 +155,12 @@ impl Engine {
             settings: wired.settings,
             event_names: wired.event_names,
             quotas: wired.quotas,
+            claims: wired.claims,
+            hooks: wired.hooks,
             values,
             waiters: Waiters::default(),
             watched_jobs: job::Watched::default(),
+            jobs_at_work: Arc::default(),
             listeners: Listeners::default(),
             metrics,
             ends,
@@ -167,6 +176,7 @@ impl Engine {
         tracing::info!(node = %engine.era()?.id, "engine started");
         engine.spawn_recovery();
         engine.spawn_sweeps(sweeps);
+        hearing.into_iter().for_each(|one| drop(tokio::spawn(listener::run(engine.weak(), one))));
         Ok(engine)
     }
 
@@ -290,6 +300,16 @@ impl Engine {
         &self.0.quotas
     }
 
+    /// What other modules have that counts for this quota.
+    pub(crate) fn claims(&self, quota: &str) -> impl Iterator<Item = &'static str> {
+        self.0.claims.iter().filter(move |(name, _)| *name == quota).map(|(_, used)| *used)
+    }
+
+    /// Who observes what.
+    pub fn hooks(&self) -> &Hooks {
+        &self.0.hooks
+    }
+
     /// What happens from now on, in this process.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
         self.0.listeners.listen()
@@ -310,6 +330,10 @@ impl Engine {
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.0.graph
+    }
+
+    pub(crate) fn jobs_at_work(&self) -> &Arc<AtWork> {
+        &self.0.jobs_at_work
     }
 
     pub(crate) fn watched_jobs(&self) -> &job::Watched {
@@ -372,16 +396,24 @@ impl Engine {
     }
 
     pub(crate) fn without_secrets(&self, api: &str, mut params: Value) -> Value {
-        let secrets = self.0.jobs.get(api).map_or(&[][..], |entry| entry.route.secrets);
-        for secret in secrets {
-            if let Some(value) = params.get_mut(secret) {
-                *value = "*****".into();
+        let [secrets, unread] =
+            self.0.jobs.get(api).map_or([&[][..]; 2], |entry| [entry.route.secrets, entry.route.unread]);
+        for secret in secrets.iter().chain(unread) {
+            if let Some(value) = params.get_mut(secret).filter(|value| !value.is_null()) {
+                *value = HIDDEN.into();
             }
         }
         params
     }
 
-    pub(crate) async fn authenticate(&self, credentials: Credentials) -> Result<Session> {
+    /// Which secret of a call as it was recorded is not known any more.
+    pub(crate) fn lost_secret(&self, api: &str, recorded: &Value) -> Option<&'static str> {
+        let secrets = self.0.jobs.get(api).map_or(&[][..], |entry| entry.route.secrets);
+        secrets.iter().copied().find(|secret| recorded[secret] == HIDDEN)
+    }
+
+    /// Whose session the credentials prove.
+    pub async fn authenticate(&self, credentials: Credentials) -> Result<Session> {
         (self.0.gate)(self.clone(), credentials).await
     }
 
@@ -462,9 +494,26 @@ struct Wired {
     quotas: Vec<&'static Quota>,
     related: Vec<Entity>,
     tags: Vec<SystemTag>,
+    claims: Vec<(&'static str, &'static str)>,
+    hearing: Vec<Listener>,
+    hooks: Hooks,
 }
 
 impl Wired {
+    /// What these modules and the engine's own are together; what does not fit together is refused.
+    fn of(mut modules: Vec<Module>) -> Result<Wired> {
+        modules.extend(crate::own_modules());
+        let mut wired = Wired { hooks: Hooks::of_modules(&mut modules)?, ..Wired::default() };
+        for mut module in modules {
+            module.drivers.drain(..).try_for_each(|driver| (driver.add)())?;
+            wired.add(module);
+        }
+        wired.flows.push(FlowType::of::<Delete>());
+        wired.flows.push(FlowType::of::<Settle>());
+        wired.flows.iter_mut().for_each(|flow| flow.settle(&wired.hooks));
+        Ok(wired)
+    }
+
     fn add(&mut self, module: Module) {
         self.entries.extend(module.entries);
         self.flows.extend(module.flows);
@@ -476,6 +525,8 @@ impl Wired {
         self.quotas.extend(module.quotas);
         self.related.extend(module.related);
         self.tags.extend(module.tags);
+        self.claims.extend(module.claims);
+        self.hearing.extend(module.listeners);
     }
 
     fn schema(&self, sight: Sight) -> Result<Schema> {

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub type Result<T, E = ErrorCode> = std::result::Result<T, E>;
 
 /// Why something was refused or failed. `details` is the sentence for the person; `code` is for programs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ErrorCode(Box<Body>);
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 struct Body {
     code: String,
     description: String,
@@ -51,10 +53,17 @@ pub mod codes {
 
     /// Ours: what a preview said is no longer what would happen.
     pub const MOVED: Code = Code("SYS.2006", "what depends on the resource has changed");
+    /// ZStack's: who logs in has not proven to be whom it says.
+    pub const AUTHENTICATION: Code = Code("ID.1000", "the account or its password is wrong");
+    /// ZStack's: log in again.
+    pub const SESSION: Code = Code("ID.1001", "the session is not valid");
     /// ZStack's: the session is good, and may not do this.
     pub const DENIED: Code = Code("ID.1002", "permission denied");
     /// ZStack's: the account has as much as it may have.
     pub const QUOTA: Code = Code("ID.1003", "a quota is exceeded");
+
+    /// Ours: wait.
+    pub const LOCKED: Code = Code("ID.1004", "too many failed logins");
 
     pub const ALL: &[Code] = &[
         INTERNAL,
@@ -73,8 +82,11 @@ pub mod codes {
         NO_LEASE,
         CANCELLED,
         MOVED,
+        AUTHENTICATION,
+        SESSION,
         DENIED,
         QUOTA,
+        LOCKED,
     ];
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -29,7 +30,7 @@ pub struct Field {
 }
 
 /// A resource as the API shows it. Made by [`inventory!`](crate::inventory!).
-pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
+pub trait Inventory: Row + Serialize + JsonSchema + Sync + Sized + 'static {
     /// What it is: `VmInstance`.
     const KIND: &'static str;
     const TABLE: &'static str;
@@ -48,6 +49,27 @@ pub trait Inventory: Row + Serialize + Sync + Sized + 'static {
     fn fill(_tx: &mut Tx, _page: &mut [Map<String, Value>]) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }
+
+    /// What those members are.
+    fn filled(_generator: &mut SchemaGenerator) -> Schema {
+        Schema::default()
+    }
+}
+
+/// An inventory as replies show it: with the members that are no columns, and without nulls.
+pub struct Shown<I>(Value, std::marker::PhantomData<I>);
+
+impl<I> Serialize for Shown<I> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// A reply that lists inventories.
+#[derive(Serialize, JsonSchema)]
+#[schemars(bound = "I: Inventory", rename = "Listed{I}")]
+pub struct Listed<I> {
+    inventories: Vec<Shown<I>>,
 }
 
 /// The kind of column that a Rust type reads.
@@ -78,14 +100,15 @@ impl<C: Column> Column for Option<C> {
 
 /// `inventory! { /// docs  Name in "table" seen Owned("uuid") { column: Type, … } }`: a row type and what
 /// queries may ask of it; who sees which rows ([`Scope`]; the administrator alone when nothing is said). Add
-/// `fill` at the end and implement `Name::fill_page` for members that are no columns; then `=>` and the
+/// `fill { member: Type, … }` at the end and implement `Name::fill_page` for members that are no columns; then `=>` and the
 /// [`Relation`]s to inventories that it knows.
 #[macro_export]
 macro_rules! inventory {
     ($(#[$meta:meta])* $name:ident in $table:literal $(seen $scope:ident $(($($by:literal),+))?)?
-        { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? } $($fill:ident)? $(=> [$($relation:expr),* $(,)?])?) => {
+        { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? }
+        $($fill:ident { $($(#[$mmeta:meta])* $member:ident : $mty:ty),* $(,)? })? $(=> [$($relation:expr),* $(,)?])?) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, $crate::db::Row, serde::Serialize)]
+        #[derive(Clone, Debug, $crate::db::Row, serde::Serialize, schemars::JsonSchema)]
         #[serde(rename_all = "camelCase")]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
 
@@ -101,13 +124,21 @@ macro_rules! inventory {
                 }),*
             ];
             $(const RELATIONS: &'static [$crate::query::Relation] = &[$($relation),*];)?
-            $($crate::inventory! { @fill $fill })?
+            $($crate::inventory! { @fill $fill { $($(#[$mmeta])* $member: $mty),* } })?
         }
     };
     (@scope Owned $by:literal) => { $crate::scope::Scope::Owned($by) };
     (@scope Accounts $($by:literal),+) => { $crate::scope::Scope::Accounts(&[$($by),+]) };
     (@scope Everyone) => { $crate::scope::Scope::Everyone };
-    (@fill fill) => {
+    (@fill fill { $($(#[$mmeta:meta])* $member:ident : $mty:ty),* }) => {
+        fn filled(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            #[derive(schemars::JsonSchema)]
+            #[schemars(rename_all = "camelCase")]
+            #[allow(dead_code, reason = "it is there for its schema")]
+            struct Filled { $($(#[$mmeta])* $member: $mty),* }
+            <Filled as schemars::JsonSchema>::json_schema(generator)
+        }
+
         async fn fill(
             tx: &mut $crate::db::Tx,
             page: &mut [serde_json::Map<String, serde_json::Value>],
@@ -205,9 +236,20 @@ pub async fn find<I: Inventory>(tx: &mut Tx, id: Id<impl ?Sized>) -> Result<I> {
     })
 }
 
-/// `{"inventory":{…}}` of the row of `id`.
-pub async fn show<I: Inventory>(tx: &mut Tx, id: Id<impl ?Sized>) -> Result<Value> {
+/// The row of `id`, as replies show it.
+pub async fn shown<I: Inventory>(tx: &mut Tx, id: Id<impl ?Sized>) -> Result<Shown<I>> {
     let row: I = find(tx, id).await?;
     let shown = present(tx, std::slice::from_ref(&row)).await?;
-    Ok(serde_json::json!({ "inventory": shown.into_iter().next() }))
+    Ok(Shown(shown.into_iter().next().unwrap_or_default(), std::marker::PhantomData))
+}
+
+/// `{"inventories":[…]}` of these rows.
+pub async fn listed<I: Inventory>(tx: &mut Tx, rows: &[I]) -> Result<Listed<I>> {
+    let shown = present(tx, rows).await?.into_iter();
+    Ok(Listed { inventories: shown.map(|one| Shown(one, std::marker::PhantomData)).collect() })
+}
+
+/// `{"inventory":{…}}` of the row of `id`.
+pub async fn show<I: Inventory>(tx: &mut Tx, id: Id<impl ?Sized>) -> Result<Value> {
+    Ok(serde_json::json!({ "inventory": shown::<I>(tx, id).await? }))
 }

@@ -11,8 +11,10 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod flow;
+pub mod hook;
 pub mod id;
 pub mod inventory;
+pub mod listener;
 pub mod module;
 pub mod node;
 mod notice;
@@ -30,5 +32,5 @@ pub use id::{Any, Id, Stamp};
 
 /// What the engine itself adds to the API.
 pub fn own_modules() -> Vec<module::Module> {
-    vec![flow::module(), query::zql::module(), queue::module(), api::audit::module()]
+    vec![flow::module(), query::zql::module(), queue::module(), api::audit::module(), hook::module()]
 }

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use crate::api::{Api, Ask, Entry};
 use crate::cascade::{Action, Edge, Kind};
+use crate::driver::Family;
+use crate::error::Result;
 use crate::flow::{Flow, FlowType};
+use crate::hook::{Declared, Kind as Moment, Observer, Order, Point};
 use crate::inventory::Inventory;
+use crate::listener::Listener;
 use crate::query::Entity;
 use crate::quota::Quota;
 use crate::scope::Scope;
@@ -29,6 +33,23 @@ pub struct Module {
     /// Inventories that conditions lead to and that have no list of their own.
     pub(crate) related: Vec<Entity>,
     pub(crate) tags: Vec<SystemTag>,
+    pub(crate) points: Vec<Declared>,
+    pub(crate) observers: Vec<Observer>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) drivers: Vec<Driver>,
+    /// Statements that count for quotas of others.
+    pub(crate) claims: Vec<(&'static str, &'static str)>,
+    /// Kinds of drivers that are its own, and the types of each, for the wiring's print.
+    families: Vec<(&'static str, Types)>,
+}
+
+type Types = Box<dyn Fn() -> Vec<&'static str> + Send + Sync>;
+
+/// A driver for a family of another module.
+pub(crate) struct Driver {
+    family: &'static str,
+    name: &'static str,
+    pub add: Box<dyn FnOnce() -> Result<()> + Send + Sync>,
 }
 
 impl Module {
@@ -46,6 +67,12 @@ impl Module {
             quotas: Vec::new(),
             related: Vec::new(),
             tags: Vec::new(),
+            points: Vec::new(),
+            observers: Vec::new(),
+            listeners: Vec::new(),
+            drivers: Vec::new(),
+            claims: Vec::new(),
+            families: Vec::new(),
         }
     }
 
@@ -124,6 +151,71 @@ impl Module {
         self
     }
 
+    /// What it has counts for a quota of another module too: `used` yields what the account `$1` has.
+    pub fn claims(mut self, quota: &'static Quota, used: &'static str) -> Self {
+        self.claims.push((quota.name, used));
+        self
+    }
+
+    /// Its kind of drivers.
+    pub fn family<D: ?Sized + Sync>(mut self, family: &'static Family<D>) -> Self {
+        self.families.push((family.kind, Box::new(|| family.types())));
+        self
+    }
+
+    /// A driver for a family of another module: the type `name`.
+    pub fn driver<D: ?Sized + Sync>(
+        mut self,
+        family: &'static Family<D>,
+        name: &'static str,
+        driver: &'static D,
+    ) -> Self {
+        let by = self.name;
+        let add = Box::new(move || family.add(by, name, driver));
+        self.drivers.push(Driver { family: family.kind, name, add });
+        self
+    }
+
+    /// A moment of its own, which others may observe.
+    pub fn point<H: ?Sized + Sync>(mut self, point: &'static Point<H>) -> Self {
+        self.points.push(point.declared());
+        self
+    }
+
+    /// Observes a point as `name`, behind those of the modules before this one.
+    pub fn hook<H: ?Sized + Sync>(
+        mut self,
+        point: &'static Point<H>,
+        name: &'static str,
+        hook: &'static H,
+    ) -> Self {
+        self.observers.push(Observer { point: point.name, name, order: Vec::new(), hook: Box::new(hook) });
+        self
+    }
+
+    /// Hears what has happened.
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// The hook just added has its turn before `other`.
+    pub fn before(self, other: &'static str) -> Self {
+        self.ordered(Order::Before(other))
+    }
+
+    /// The hook just added has its turn after `other`.
+    pub fn after(self, other: &'static str) -> Self {
+        self.ordered(Order::After(other))
+    }
+
+    fn ordered(mut self, order: Order) -> Self {
+        if let Some(last) = self.observers.last_mut() {
+            last.order.push(order);
+        }
+        self
+    }
+
     /// The calls that it adds.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().map(Arc::as_ref)
@@ -145,8 +237,7 @@ impl Module {
         self
     }
 
-    /// For the wiring's print.
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let mut text = format!("{}\n", self.name);
         for entry in &self.entries {
             let route = entry.route;
@@ -178,8 +269,42 @@ impl Module {
         for sweep in &self.sweeps {
             let _ = writeln!(text, "  sweep  {}", sweep.name);
         }
+        self.describe_extensions(&mut text);
         text
     }
+
+    fn describe_extensions(&self, text: &mut String) {
+        for (kind, types) in &self.families {
+            let _ = writeln!(text, "  types  {kind}: {}", types().join(", "));
+        }
+        for driver in &self.drivers {
+            let _ = writeln!(text, "  driver {} {}", driver.family, driver.name);
+        }
+        for (quota, _) in &self.claims {
+            let _ = writeln!(text, "  claims {quota}");
+        }
+        for Declared { name, kind, help } in &self.points {
+            let may = match kind {
+                Moment::Step => "may fail, is undone",
+                Moment::Onward => "is tried again",
+                Moment::Check => "may refuse",
+            };
+            let _ = writeln!(text, "  point  {name} ({may}): {help}");
+        }
+        for observer in &self.observers {
+            let _ = writeln!(text, "  hook   {} at {}", observer.name, observer.point);
+        }
+        for listener in &self.listeners {
+            let _ = writeln!(text, "  hears  {} as {}", listener.events, listener.name);
+        }
+    }
+}
+
+/// What the modules are together: each by itself, and who observes what in which order.
+pub fn describe(mut modules: Vec<Module>) -> Result<String> {
+    let mut text: String = modules.iter().map(Module::describe).collect();
+    let _ = write!(text, "order of hooks\n{}", crate::hook::Hooks::of_modules(&mut modules)?.describe());
+    Ok(text)
 }
 
 /// Who may make a call, or sees what it lists.

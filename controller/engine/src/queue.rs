@@ -7,13 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use futures::future::join_all;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{Ask, Asked, Route};
-use crate::error::Result;
+use crate::engine::Engine;
+use crate::error::{ErrorCode, Result};
+use crate::id::Id;
 use crate::module::Module;
+use crate::node::Node;
 
 /// All queues of this controller; clones share them.
 #[derive(Clone, Default)]
@@ -49,8 +53,9 @@ struct Place {
 }
 
 /// One queue as an operator sees it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Queue")]
 pub struct View {
     pub key: String,
     /// 0: unlimited.
@@ -60,7 +65,7 @@ pub struct View {
     pub waiting: Vec<UserView>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UserView {
     pub who: String,
     pub seconds: u64,
@@ -153,25 +158,62 @@ crate::api! {
     GetQueues: GET "/queues" {}
 }
 
+/// Without those of controllers that do not answer, which are named.
+#[derive(Serialize, JsonSchema)]
+pub struct QueuesInUse {
+    inventories: Vec<ViewAt>,
+    unreached: Vec<Unreached>,
+}
+
+/// A controller whose queues are not known.
+#[derive(Serialize, JsonSchema)]
+pub struct Unreached {
+    node: Id<Node>,
+    error: ErrorCode,
+}
+
+/// A queue, and the controller that has it.
+#[derive(Serialize, JsonSchema)]
+struct ViewAt {
+    #[serde(flatten)]
+    view: View,
+    node: Id<Node>,
+}
+
 impl Ask for GetQueues {
     const ROUTE: Route = GetQueues::ROUTE;
+    type Reply = QueuesInUse;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
-        let (engine, mut all) = (asked.engine, Vec::new());
-        let here = engine.era()?.id;
-        for member in engine.eras().ring().members() {
-            let views = match member.id == here {
-                true => engine.queues().views(),
-                false => engine.bus().queues(&engine.caller().client(), member).await?,
-            };
-            for view in views {
-                let mut shown = serde_json::to_value(view)?;
-                shown["node"] = serde_json::to_value(member.id)?;
-                all.push(shown);
-            }
-        }
-        Ok(json!({ "inventories": all }))
+    async fn answer(self, asked: Asked) -> Result<QueuesInUse> {
+        let (views, unreached) = gather(&asked.engine).await?;
+        let inventories = views.into_iter().map(|(node, view)| ViewAt { view, node }).collect();
+        Ok(QueuesInUse { inventories, unreached })
     }
+}
+
+type Views = Vec<(Id<Node>, View)>;
+
+/// All queues in use, of all controllers, and whose they are. None, when a controller does not answer.
+pub async fn everywhere(engine: &Engine) -> Result<Views> {
+    let (views, unreached) = gather(engine).await?;
+    unreached.into_iter().next().map_or(Ok(views), |unreached| Err(unreached.error))
+}
+
+/// The queues of those who answer, and who does not.
+async fn gather(engine: &Engine) -> Result<(Views, Vec<Unreached>)> {
+    let (here, ring, client) = (engine.era()?.id, engine.eras().ring(), engine.caller().client());
+    let asked = ring.members().iter().map(async |member| match member.id == here {
+        true => (member.id, Ok(engine.queues().views())),
+        false => (member.id, engine.bus().queues(&client, member).await),
+    });
+    let (mut all, mut unreached) = (Vec::new(), Vec::new());
+    for (node, views) in join_all(asked).await {
+        match views {
+            Ok(views) => all.extend(views.into_iter().map(|view| (node, view))),
+            Err(error) => unreached.push(Unreached { node, error }),
+        }
+    }
+    Ok((all, unreached))
 }
 
 /// What operators see of queues.

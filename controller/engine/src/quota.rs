@@ -28,7 +28,11 @@ impl Quota {
     }
 
     pub async fn used(&self, tx: &mut Tx, account: Id<impl ?Sized>) -> Result<i64> {
-        tx.number(self.used, args![account]).await
+        let mut used = tx.number(self.used, args![account]).await?;
+        for claim in tx.engine().claims(self.name) {
+            used += tx.number(claim, args![account]).await?;
+        }
+        Ok(used)
     }
 }
 

@@ -127,6 +127,44 @@ impl Flow for Probe {
     }
 }
 
+/// Only changes rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Rows(Probe);
+
+impl Rows {
+    async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
+        self.0.enter(tx).await
+    }
+
+    async fn leave(&mut self, tx: &mut Tx) -> Result<()> {
+        self.0.leave(tx).await
+    }
+
+    async fn finish(&mut self, tx: &mut Tx) -> Result<()> {
+        self.0.finish(tx).await
+    }
+}
+
+impl Flow for Rows {
+    const NAME: &'static str = "test.rows";
+
+    fn resource(&self) -> Id<Any> {
+        self.0.resource
+    }
+
+    fn title(&self) -> String {
+        format!("rows {}", self.0.key)
+    }
+
+    fn steps() -> Steps<Self> {
+        Steps::new().record_undo("enter", Self::enter, Self::leave).record("finish", Self::finish)
+    }
+
+    async fn answer(&self, _tx: &mut Tx) -> Result<Value> {
+        Ok(json!({ "seen": self.0.seen }))
+    }
+}
+
 struct World {
     dir: tempfile::TempDir,
 }
@@ -145,7 +183,7 @@ impl World {
         let url = format!("sqlite:{}", self.dir.path().join("db").display());
         let setup = Setup {
             db: Db::open(&url, MIGRATIONS).await.unwrap(),
-            modules: vec![Module::new("probe").flow::<Probe>()],
+            modules: vec![Module::new("probe").flow::<Probe>().flow::<Rows>()],
             gate: GATE,
             sight: engine::query::everything,
             caller: Caller::new("http://127.0.0.1:1/callback"),
@@ -191,6 +229,27 @@ async fn a_flow_that_succeeds_runs_each_step_once_and_answers() {
     assert_eq!(answer["seen"], json!(["enter", "act", "finish"]));
     assert_eq!(rows(&engine, "ok").await, ["done"]);
     assert_eq!(state(&engine).await["state"], "done");
+}
+
+#[tokio::test]
+async fn what_only_changes_rows_is_done_when_it_has_begun_or_is_on_record_as_undone() {
+    let world = World::new();
+    let engine = world.controller().await;
+    let answer = engine.run(Rows(Probe::new("rows"))).await.unwrap();
+    assert_eq!(answer["seen"], json!(["enter", "finish"]));
+    assert_eq!(
+        (rows(&engine, "rows").await, &state(&engine).await["state"]),
+        (vec!["done".into()], &json!("done"))
+    );
+    let again = engine.run(Rows(Probe::new("rows"))).await;
+    assert!(again.is_err(), "its resource is free again, but the row is there");
+    let engine = World::new().controller().await;
+    script("no rows").fail_record.store(true, Ordering::SeqCst);
+    let error = engine.run(Rows(Probe::new("no rows"))).await.unwrap_err();
+    assert_eq!(error.details(), "the record was told to fail");
+    let flow = state(&engine).await;
+    assert_eq!((&flow["state"], rows(&engine, "no rows").await), (&json!("undone"), vec![]), "{flow}");
+    assert!(flow["error"].as_str().unwrap().contains("told to fail"), "{flow}");
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::DeleteMode;
-use engine::inventory::{find, show};
+use engine::inventory::{Shown, find, show, shown};
 use engine::{Id, Result, Stamp, api, codes, inventory};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::Account;
 use super::store::key as store;
@@ -38,10 +40,24 @@ api! {
     }
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct KeyMade {
+    inventory: KeyAndSecret,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct KeyAndSecret {
+    #[serde(flatten)]
+    key: Shown<AccessKeyInventory>,
+    #[serde(rename = "AccessKeySecret")]
+    secret: String,
+}
+
 impl Ask for CreateAccessKey {
     const ROUTE: Route = CreateAccessKey::ROUTE;
+    type Reply = KeyMade;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<KeyMade> {
         let session = asked.session.ok_or_else(|| codes::INTERNAL.because("asked without a session"))?;
         let new = store::NewKey {
             uuid: Id::random(),
@@ -55,13 +71,12 @@ impl Ask for CreateAccessKey {
         let made = asked.engine.db().write(move |tx| {
             Box::pin(async move {
                 store::insert(tx, new).await?;
-                show::<AccessKeyInventory>(tx, uuid).await
+                shown::<AccessKeyInventory>(tx, uuid).await
             })
         });
-        let mut made = made.await?;
+        let key = made.await?;
         tracing::info!(key = %uuid, account = %session.account, "access key made");
-        made["inventory"]["AccessKeySecret"] = json!(secret);
-        Ok(made)
+        Ok(KeyMade { inventory: KeyAndSecret { key, secret } })
     }
 }
 

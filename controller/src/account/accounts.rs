@@ -3,17 +3,17 @@ use engine::cascade::{Delete, DeleteMode, How, Kind, Root};
 use engine::db::Tx;
 use engine::inventory::{find, show};
 use engine::{Any, Id, Result, api, codes};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::password::{self, Password};
-use super::session::AUTHENTICATION;
 use super::store::{self, NewAccount};
 use super::{Account, AccountInventory, admin};
 use crate::validate;
 
 /// `type` of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum AccountType {
     /// Sees and does everything.
     SystemAdmin,
@@ -102,7 +102,7 @@ pub(super) async fn check_old(old: Option<String>, known: Option<String>) -> Res
     let Some(old) = old else { return Ok(()) };
     match password::matches(old, known).await? {
         true => Ok(()),
-        false => Err(AUTHENTICATION.because("\"oldPassword\" is wrong")),
+        false => Err(codes::AUTHENTICATION.because("\"oldPassword\" is wrong")),
     }
 }
 

@@ -9,13 +9,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::db::Tx;
-use engine::error::Code;
 use engine::setting::{Setting, number};
-use engine::{Result, Stamp};
+use engine::{Result, Stamp, codes};
 
 use super::store::login as store;
-
-pub const LOCKED: Code = Code("ID.1004", "too many failed logins");
 
 pub(super) const ATTEMPTS: Setting<i64> = Setting {
     category: "identity",
@@ -69,7 +66,7 @@ impl Attempt {
             let until = store::tried(tx, &subject).await?.locked_until;
             if until > now {
                 let seconds = (until.0 - now.0) / 1_000_000 + 1;
-                return Err(LOCKED.because(format!(
+                return Err(codes::LOCKED.because(format!(
                     "too many logins have failed here: try again in {seconds} s, after {until} UTC"
                 )));
             }

@@ -8,6 +8,7 @@ mod accounts;
 mod login;
 mod password;
 mod policy;
+mod possession;
 mod quota;
 mod role;
 mod session;
@@ -28,8 +29,8 @@ use futures::future::BoxFuture;
 
 use store::NewAccount;
 
-pub use login::LOCKED;
-pub use session::{AUTHENTICATION, CROWDED, SESSION};
+pub use possession::Possession;
+pub use session::{CROWDED, acting};
 
 /// Marks ids of accounts.
 #[derive(Debug)]
@@ -68,9 +69,9 @@ const SESSIONS: Setting<i64> = Setting {
 };
 
 const SETTINGS: &[AnySetting] = &[
-    SESSION_TIMEOUT.entry(|text| SESSION_TIMEOUT.accepts(text)),
-    SESSIONS.entry(|text| SESSIONS.accepts(text)),
-    login::ATTEMPTS.entry(|text| login::ATTEMPTS.accepts(text)),
+    SESSION_TIMEOUT.entry(|text| SESSION_TIMEOUT.accepts(text)).seconds(),
+    SESSIONS.entry(|text| SESSIONS.accepts(text)).within(1, 100_000),
+    login::ATTEMPTS.entry(|text| login::ATTEMPTS.accepts(text)).within(1, 1000),
 ];
 
 const EVENTS: &[(&str, &str)] = &[("/account/deleted", "it is gone, with what it owned")];
@@ -84,6 +85,7 @@ pub fn module() -> Module {
         .api::<accounts::DeleteAccount>()
         .ask::<session::LogInByAccount>()
         .ask::<session::LogInByUser>()
+        .ask::<session::LogIn>()
         .ask::<session::LogOut>()
         .ask::<session::ValidateSession>()
         .ask::<session::RenewSession>();
@@ -133,6 +135,7 @@ fn rights(module: Module) -> Module {
         .api::<policy::AttachPolicyToUserGroup>()
         .api::<policy::DetachPolicyFromUserGroup>()
         .ask::<policy::CheckApiPermission>()
+        .ask::<policy::CheckResourcePermission>()
         .query::<role::RoleInventory>("QueryRole", "/identities/roles")
         .api::<role::CreateRole>()
         .api::<role::UpdateRole>()
@@ -154,6 +157,7 @@ fn shares(module: Module) -> Module {
         .api::<share::RevokeResourceSharing>()
         .api::<share::ChangeResourceOwner>()
         .ask::<share::GetResourceAccount>()
+        .ask::<share::GetResourceNames>()
         .query::<quota::QuotaInventory>("QueryQuota", "/accounts/quotas")
         .api::<quota::UpdateQuota>()
         .ask::<quota::GetAccountQuotaUsage>()

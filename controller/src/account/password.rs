@@ -8,6 +8,7 @@ use std::path::Path;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use engine::{Any, Id, Result, codes};
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha512};
@@ -15,8 +16,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// What is sent for a new password: the SHA-512 of what a person types, in hex. Nothing else is taken, so that
 /// what was hidden in a record is never taken for a password.
-#[derive(Clone, Debug)]
-pub struct Password(pub(super) String);
+#[derive(Clone, Debug, JsonSchema)]
+pub struct Password(#[schemars(regex(pattern = "^[0-9a-fA-F]{128}$"))] pub(super) String);
 
 impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

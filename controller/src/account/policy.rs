@@ -3,6 +3,7 @@
 //! An account may do everything that its roles do not deny. A user may look at what its account sees, and
 //! do what a policy of the user, or of one of its groups, allows; whatever denies wins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::api::{Api, Ask, Asked, Entry, Job, Rights, Route, Settled};
@@ -10,6 +11,7 @@ use engine::cascade::DeleteMode;
 use engine::db::Tx;
 use engine::inventory::show;
 use engine::{Id, Result, Stamp, api, codes, inventory};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -32,7 +34,7 @@ inventory! {
         statements: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill { statements: Vec<Statement> }
 }
 
 impl PolicyInventory {
@@ -46,14 +48,14 @@ impl PolicyInventory {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Effect {
     Allow,
     Deny,
 }
 
 /// What a policy or a role says of some calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +69,7 @@ pub struct Statement {
 
 /// Names calls: `instance:CreateVmInstance`, `instance:APICreateVmInstanceMsg`, `CreateVmInstance`,
 /// `image:.*`, `.*:Query.*`. `.*` and `*` stand for anything; case does not matter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(String);
 
@@ -378,10 +380,17 @@ api! {
     }
 }
 
+/// By the names of calls.
+#[derive(Serialize, JsonSchema)]
+pub struct Verdicts {
+    inventory: BTreeMap<String, Effect>,
+}
+
 impl Ask for CheckApiPermission {
     const ROUTE: Route = CheckApiPermission::ROUTE;
+    type Reply = Verdicts;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Verdicts> {
         let session = asked.session.ok_or_else(|| codes::INTERNAL.because("asked without a session"))?;
         let (admin, mut granted) = (session.admin, session.rights);
         if let Some(user) = self.user_uuid {
@@ -397,9 +406,36 @@ impl Ask for CheckApiPermission {
             let short = short.strip_suffix("Msg").unwrap_or(short);
             let entry = asked.engine.entries().iter().find(|entry| entry.route.name == short);
             let allowed = entry.is_some_and(|entry| may(entry));
-            (name, json!(if allowed { "Allow" } else { "Deny" }))
+            (name, if allowed { Effect::Allow } else { Effect::Deny })
         });
-        Ok(json!({ "inventory": answer.collect::<Map<_, _>>() }))
+        Ok(Verdicts { inventory: answer.collect() })
+    }
+}
+
+api! {
+    /// The calls about a kind of resource that the session may make.
+    CheckResourcePermission: GET "/accounts/resource/api-permissions" {
+        resource_type: String,
+    }
+}
+
+impl Ask for CheckResourcePermission {
+    const ROUTE: Route = CheckResourcePermission::ROUTE;
+    type Reply = Value;
+
+    async fn answer(self, asked: Asked) -> Result<Value> {
+        let (engine, session) = (&asked.engine, asked.session);
+        let session = session.ok_or_else(|| codes::INTERNAL.because("asked without a session"))?;
+        engine::tag::kind_of(engine.schema(), &self.resource_type)?;
+        let table = engine.schema().entity(&self.resource_type).map(|entity| entity.table);
+        let category =
+            engine.entries().iter().find(|entry| entry.table() == table).map(|entry| entry.category);
+        let may = |entry: &&Arc<Entry>| {
+            let allowed = session.rights.as_ref().is_none_or(|rights| rights.allow(entry));
+            Some(entry.category) == category && (session.admin || !entry.route.admin) && allowed
+        };
+        let names: Vec<_> = engine.entries().iter().filter(may).map(|entry| entry.route.name).collect();
+        Ok(json!({ "permissions": names }))
     }
 }
 

@@ -1,7 +1,8 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::inventory::{find, show};
 use engine::{Id, Result, Stamp, api, codes, inventory};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::store::quota as store;
 use super::{Account, AccountInventory};
@@ -63,18 +64,31 @@ api! {
     }
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct Usages {
+    usages: Vec<Usage>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Usage {
+    name: &'static str,
+    total: i64,
+    used: i64,
+}
+
 impl Ask for GetAccountQuotaUsage {
     const ROUTE: Route = GetAccountQuotaUsage::ROUTE;
+    type Reply = Usages;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Usages> {
         let mut tx = asked.engine.db().read().await?;
         find::<AccountInventory>(&mut tx, self.uuid).await?;
         let mut usages = Vec::new();
         for quota in asked.engine.quotas() {
             let (total, used) =
                 (quota.limit(&mut tx, self.uuid).await?, quota.used(&mut tx, self.uuid).await?);
-            usages.push(json!({ "name": quota.name, "total": total, "used": used }));
+            usages.push(Usage { name: quota.name, total, used });
         }
-        Ok(json!({ "usages": usages }))
+        Ok(Usages { usages })
     }
 }

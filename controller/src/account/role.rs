@@ -1,13 +1,13 @@
 //! Roles: what the administrator takes away from accounts. Only statements that deny have an effect, for an
 //! account may do what no role denies; those that allow are kept as they come.
 
-use std::collections::HashMap;
-
 use engine::api::{Api, Job, Route, Settled};
 use engine::cascade::DeleteMode;
 use engine::db::Tx;
 use engine::inventory::{attach, find, page_uuids, show};
 use engine::{Id, Result, Stamp, api, inventory};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Account;
@@ -32,15 +32,21 @@ inventory! {
         state: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill { statements: Vec<RoleStatement> }
+}
+
+/// A statement of a role, and what it is called to be taken away again.
+#[derive(Serialize, JsonSchema)]
+pub struct RoleStatement {
+    uuid: String,
+    statement: Statement,
 }
 
 impl RoleInventory {
     async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
         let mut rows = Vec::new();
         for (role, uuid, text) in store::statements(tx, page_uuids(page)).await? {
-            let statement: Value = serde_json::from_str(&text)?;
-            rows.push((role, HashMap::from([("uuid", json!(uuid)), ("statement", statement)])));
+            rows.push((role, RoleStatement { uuid, statement: serde_json::from_str(&text)? }));
         }
         attach(page, "statements", rows)
     }

@@ -1,28 +1,28 @@
 use std::time::Duration;
 
-use engine::api::{Ask, Asked, Credentials, Route, Session};
+use engine::api::{Ask, Asked, Credentials, Done, Route, Session};
 use engine::db::Tx;
 use engine::error::Code;
-use engine::{Any, Engine, ErrorCode, Id, Result, Stamp, api};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use engine::inventory::find;
+use engine::{Any, Engine, ErrorCode, Id, Result, Stamp, api, codes};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::login::Attempt;
 use super::store::{self, Opened};
 use super::user::User;
-use super::{Account, SESSION_TIMEOUT, SESSIONS, password, policy, signature};
+use super::{Account, AccountInventory, SESSION_TIMEOUT, SESSIONS, password, policy, signature};
 use crate::validate;
 
-pub const AUTHENTICATION: Code = Code("ID.1000", "the account or its password is wrong");
-pub const SESSION: Code = Code("ID.1001", "the session is not valid");
 pub const CROWDED: Code = Code("ID.1005", "the account has too many sessions");
 
 /// A session is prolonged in the database at most this often.
 const PROLONG_EVERY: Duration = Duration::from_secs(60);
 
 /// What a client presents for a session: no resource that one may see or not.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Ticket(String);
 
 impl Ticket {
@@ -30,6 +30,24 @@ impl Ticket {
     fn token(&self) -> String {
         hex::encode(Sha256::digest(self.0.trim().to_ascii_lowercase().as_bytes()))
     }
+}
+
+/// The reply that opens or prolongs a session.
+#[derive(Serialize, JsonSchema)]
+pub struct Opening {
+    inventory: SessionInventory,
+}
+
+/// A session as the API shows it, to who opened it. `userUuid` is the account's when no user logged in.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionInventory {
+    uuid: String,
+    account_uuid: Id<Account>,
+    user_uuid: Id<Any>,
+    user_type: &'static str,
+    expired_date: Stamp,
+    create_date: Stamp,
 }
 
 /// Who has proven to be whom.
@@ -53,8 +71,9 @@ api! {
 impl Ask for LogInByAccount {
     const ROUTE: Route = LogInByAccount::ROUTE;
     const OPEN: bool = true;
+    type Reply = Opening;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Opening> {
         validate::unsupported("captchaUuid", &self.captcha_uuid)?;
         validate::unsupported("verifyCode", &self.verify_code)?;
         let attempt = Attempt::new(self.account_name.clone(), asked.address);
@@ -63,8 +82,38 @@ impl Ask for LogInByAccount {
         let right = judge(&asked.engine, &attempt, self.password, hash).await?;
         match known.filter(|_| right) {
             Some((account, _)) => open(asked.engine, attempt, Known { account, user: None }).await,
-            None => Err(AUTHENTICATION.because("wrong account name or password")),
+            None => Err(codes::AUTHENTICATION.because("wrong account name or password")),
         }
+    }
+}
+
+api! {
+    /// By an account's name; there is no other `loginType`.
+    LogIn: PUT "/login" "logIn" {
+        username: String,
+        password: String,
+        login_type: String,
+        captcha_uuid: Option<String>,
+        verify_code: Option<String>,
+        client_info: Option<Map<String, Value>>,
+    }
+}
+
+impl Ask for LogIn {
+    const ROUTE: Route = LogIn::ROUTE;
+    const OPEN: bool = true;
+    type Reply = Opening;
+
+    async fn answer(self, asked: Asked) -> Result<Opening> {
+        if !self.login_type.eq_ignore_ascii_case("account") {
+            let details = format!("\"loginType\" \"{}\" is not known: use \"account\"", self.login_type);
+            return Err(codes::INVALID_ARGUMENT.because(details));
+        }
+        let LogIn { username: account_name, password, captcha_uuid, verify_code, client_info, .. } = self;
+        let account_type = None;
+        LogInByAccount { account_name, password, account_type, captcha_uuid, verify_code, client_info }
+            .answer(asked)
+            .await
     }
 }
 
@@ -81,8 +130,9 @@ api! {
 impl Ask for LogInByUser {
     const ROUTE: Route = LogInByUser::ROUTE;
     const OPEN: bool = true;
+    type Reply = Opening;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Opening> {
         let of = match (self.account_uuid, &self.account_name) {
             (Some(uuid), _) => uuid.to_string(),
             (None, Some(name)) => name.clone(),
@@ -99,7 +149,7 @@ impl Ask for LogInByUser {
                 let known = Known { account: user.account_uuid, user: Some(user.uuid) };
                 open(asked.engine, attempt, known).await
             }
-            None => Err(AUTHENTICATION.because("wrong account, user name or password")),
+            None => Err(codes::AUTHENTICATION.because("wrong account, user name or password")),
         }
     }
 }
@@ -114,11 +164,12 @@ api! {
 impl Ask for LogOut {
     const ROUTE: Route = LogOut::ROUTE;
     const OPEN: bool = true;
+    type Reply = Done;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Done> {
         let token = self.session_uuid.token();
         asked.engine.db().write(move |tx| Box::pin(async move { store::close(tx, &token).await })).await?;
-        Ok(json!({}))
+        Ok(Done {})
     }
 }
 
@@ -128,14 +179,21 @@ api! {
     }
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Validity {
+    valid_session: bool,
+}
+
 impl Ask for ValidateSession {
     const ROUTE: Route = ValidateSession::ROUTE;
     const OPEN: bool = true;
+    type Reply = Validity;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Validity> {
         let token = self.session_uuid.token();
         let found = store::session(&mut asked.engine.db().read().await?, &token).await?;
-        Ok(json!({ "validSession": found.is_some_and(|session| session.expired_date > Stamp::now()) }))
+        Ok(Validity { valid_session: found.is_some_and(|session| session.expired_date > Stamp::now()) })
     }
 }
 
@@ -153,8 +211,9 @@ const LONGEST: i64 = 86_400;
 
 impl Ask for RenewSession {
     const ROUTE: Route = RenewSession::ROUTE;
+    type Reply = Opening;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Opening> {
         let default = i64::try_from(asked.engine.setting(&SESSION_TIMEOUT).as_secs()).unwrap_or(LONGEST);
         let seconds = self.duration.unwrap_or(default);
         validate::within("duration", seconds, 1..=LONGEST.max(default))?;
@@ -176,8 +235,16 @@ impl Ask for RenewSession {
         });
         let found = renewed.await?;
         let known = Known { account: found.account_uuid, user: found.user_uuid };
-        Ok(json!({ "inventory": shown(&self.session_uuid.0, known, until, found.create_date) }))
+        Ok(shown(self.session_uuid.0, known, until, found.create_date))
     }
+}
+
+/// What an account, or one of its users, may do when its call makes another.
+pub async fn acting(tx: &mut Tx, account: Id<Any>, user: Option<Id<Any>>) -> Result<Session> {
+    let known: AccountInventory = find(tx, account).await?;
+    let admin = known.r#type == "SystemAdmin";
+    let rights = policy::rights(tx, known.uuid, user.map(Id::cast), admin).await?;
+    Ok(Session { token: String::new(), account, user, admin, rights })
 }
 
 /// Finds who is meant by the header `Authorization`.
@@ -230,7 +297,7 @@ async fn judge(engine: &Engine, attempt: &Attempt, secret: String, hash: Option<
     Ok(right)
 }
 
-async fn open(engine: Engine, attempt: Attempt, known: Known) -> Result<Value> {
+async fn open(engine: Engine, attempt: Attempt, known: Known) -> Result<Opening> {
     let (session, now) = (Id::<Any>::random(), Stamp::now());
     let until = now.plus(engine.setting(&SESSION_TIMEOUT));
     let opened = engine.db().write(move |tx| {
@@ -248,18 +315,21 @@ async fn open(engine: Engine, attempt: Attempt, known: Known) -> Result<Value> {
         })
     });
     opened.await?;
-    Ok(json!({ "inventory": shown(&session.to_string(), known, until, now) }))
+    Ok(shown(session.to_string(), known, until, now))
 }
 
-fn shown(session: &str, known: Known, until: Stamp, since: Stamp) -> Value {
-    let user = known.user.map_or_else(|| known.account.to_string(), |user| user.to_string());
-    let kind = if known.user.is_some() { "user" } else { "account" };
-    json!({
-        "uuid": session, "accountUuid": known.account, "userUuid": user, "userType": kind,
-        "expiredDate": until, "createDate": since,
-    })
+fn shown(uuid: String, known: Known, until: Stamp, since: Stamp) -> Opening {
+    let inventory = SessionInventory {
+        uuid,
+        account_uuid: known.account,
+        user_uuid: known.user.map_or_else(|| known.account.cast(), Id::cast),
+        user_type: if known.user.is_some() { "user" } else { "account" },
+        expired_date: until,
+        create_date: since,
+    };
+    Opening { inventory }
 }
 
 pub(super) fn invalid(why: &str) -> ErrorCode {
-    SESSION.because(why)
+    codes::SESSION.because(why)
 }

@@ -1,12 +1,15 @@
 //! Who owns what, and whom it is shared with. The rows of owners are entered by the database itself, with
 //! the rows that are owned.
 
+use std::collections::BTreeMap;
+
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::db::Tx;
-use engine::inventory::{find, present};
+use engine::inventory::{Shown, find, present, shown};
 use engine::{Any, Id, Result, Stamp, api, codes, inventory};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
 use super::store::share as store;
 use super::{Account, AccountInventory};
@@ -38,7 +41,7 @@ inventory! {
 }
 
 /// An account that something is given to: who gives need not see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, JsonSchema)]
 pub struct Receiver(Id<Account>);
 
 impl<'de> Deserialize<'de> for Receiver {
@@ -160,6 +163,44 @@ impl Api for ChangeResourceOwner {
 }
 
 api! {
+    /// What resources are called.
+    GetResourceNames: GET "/resources/names" {
+        #[serde(deserialize_with = "validate::list")]
+        uuids: Vec<Id<Any>>,
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Names {
+    inventories: Vec<Named>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ResourceName")]
+struct Named {
+    uuid: String,
+    resource_name: String,
+    resource_type: String,
+    concrete_resource_type: String,
+}
+
+impl Ask for GetResourceNames {
+    const ROUTE: Route = GetResourceNames::ROUTE;
+    type Reply = Names;
+
+    async fn answer(self, asked: Asked) -> Result<Names> {
+        let found = engine::query::names(&mut asked.engine.db().read().await?, &self.uuids).await?;
+        let named = found.into_iter().map(|named| {
+            let kind = format!("{}VO", named.kind);
+            let (uuid, resource_name) = (named.uuid.to_string(), named.name);
+            Named { uuid, resource_name, resource_type: kind.clone(), concrete_resource_type: kind }
+        });
+        Ok(Names { inventories: named.collect() })
+    }
+}
+
+api! {
     /// The accounts that own these resources, by the resources' uuids.
     GetResourceAccount: GET "/resources/accounts" {
         #[serde(deserialize_with = "validate::list")]
@@ -167,18 +208,24 @@ api! {
     }
 }
 
+/// By the uuids of resources.
+#[derive(Serialize, JsonSchema)]
+pub struct Owners {
+    inventories: BTreeMap<String, Shown<AccountInventory>>,
+}
+
 impl Ask for GetResourceAccount {
     const ROUTE: Route = GetResourceAccount::ROUTE;
+    type Reply = Owners;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Owners> {
         let mut tx = asked.engine.db().read().await?;
-        let mut found = Map::new();
+        let mut found = BTreeMap::new();
         for resource in self.resource_uuids {
             let Some(account) = engine::scope::owner(&mut tx, resource).await? else { continue };
-            let account: AccountInventory = find(&mut tx, account).await?;
-            let shown = present(&mut tx, &[account]).await?;
-            found.insert(resource.to_string(), shown.into_iter().next().unwrap_or_default());
+            let account = shown::<AccountInventory>(&mut tx, account).await?;
+            found.insert(resource.to_string(), account);
         }
-        Ok(json!({ "inventories": found }))
+        Ok(Owners { inventories: found })
     }
 }

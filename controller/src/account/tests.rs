@@ -7,7 +7,7 @@ use axum::http::Method;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use engine::scope::Scope;
-use engine::{Id, Stamp, args, quota};
+use engine::{Id, Stamp, args, codes, quota};
 use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ async fn a_lock_is_over_when_its_time_is() {
                 attempt.check(tx).await?;
                 attempt.failed(tx).await?;
             }
-            assert!(attempt.check(tx).await.unwrap_err().is(super::LOCKED));
+            assert!(attempt.check(tx).await.unwrap_err().is(codes::LOCKED));
             let over = Stamp::now().minus(Duration::from_secs(1));
             let tried = store::login::Tried { attempts: 5, locked_until: over };
             store::login::enter(tx, "blue at nowhere", tried).await?;
@@ -268,13 +268,15 @@ async fn a_race_for_the_last_unit_of_a_quota_has_one_winner() {
 #[tokio::test]
 async fn every_table_of_owned_resources_enters_its_owners() {
     const TRIGGERS: &str = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
+    /// Those that show some rows of another table, and have its owners.
+    const PARTS: [&str; 1] = ["l2_vlan_network"];
     let cloud = Cloud::start(Ports::default()).await;
     let mut tx = cloud.engine.db().read().await.unwrap();
     let known: Vec<(String,)> = tx.all(TRIGGERS, args![]).await.unwrap();
     let owned = cloud.engine.entries().iter().filter(|entry| entry.scope() == Some(Scope::Owned("uuid")));
-    let tables: Vec<_> = owned.filter_map(|entry| entry.table()).collect();
+    let tables: Vec<_> = owned.filter_map(|entry| Some(entry.table()?.trim_end_matches("_view"))).collect();
     assert!(tables.len() > 6);
-    for table in tables {
+    for table in tables.into_iter().filter(|table| !PARTS.contains(table)) {
         for name in [format!("{table}_owned"), format!("{table}_disowned")] {
             assert!(known.iter().any(|(trigger,)| *trigger == name), "no migration makes the trigger {name}");
         }
@@ -321,6 +323,21 @@ async fn a_call_is_on_record_without_its_secrets() {
     let all = serde_json::to_string(&cloud.list("/audits").await).unwrap();
     assert!(all.contains("CreateAccount") && !all.contains(&sha512("blue")), "{all}");
     assert!(!all.contains(&tenant.session), "a record lets nobody in");
+}
+
+#[tokio::test]
+async fn who_calls_through_a_trusted_proxy_is_on_record_himself() {
+    for (cloud, recorded) in
+        [(Cloud::behind_proxy().await, "192.0.2.7"), (Cloud::start(Ports::default()).await, "127.0.0.1")]
+    {
+        let request = cloud.engine.http().post(format!("{}/instance-offerings", cloud.base));
+        let request = request.header("authorization", format!("OAuth {}", cloud.session));
+        let request = request.header("x-forwarded-for", "10.1.1.1, 192.0.2.7");
+        let begun = request.json(&json!({ "params": offering("far") })).send().await.unwrap();
+        cloud.finish(begun.json().await.unwrap()).await.unwrap();
+        let calls = cloud.list("/audits?q=apiName=CreateInstanceOffering").await;
+        assert_eq!(calls[0]["clientIp"], recorded);
+    }
 }
 
 #[tokio::test]
@@ -385,4 +402,33 @@ async fn a_program_signs_with_a_key_instead_of_logging_in() {
     let path = format!("/access-keys/{}/actions", uuid(&key));
     tenant.act(&path, "changeAccessKeyState", json!({ "stateEvent": "disable" })).await.unwrap();
     assert_eq!(signed(&cloud, &key, &date(0), "/zones", "").await, 401);
+}
+
+const LEFT: &str = "INSERT INTO job (uuid, api, account, params, state, owner, hooked, create_date) \
+     VALUES ($1, $2, $3, $4, 'queued', $5, TRUE, $6)";
+
+/// Enters a job as a controller does that dies before it begins it.
+async fn leave_behind(cloud: &Cloud, api: &'static str, params: Value) -> String {
+    let (id, dead) = (Id::<engine::Any>::random(), Id::<engine::Any>::random());
+    let account: Id<engine::Any> = uuid(&cloud.list("/accounts").await[0]).parse().unwrap();
+    let row = args![id, api, account, &params, dead, Stamp::now()];
+    let written = cloud.engine.db().write(move |tx| Box::pin(async move { tx.exec(LEFT, row).await })).await;
+    assert_eq!(written.unwrap(), 1);
+    id.to_string()
+}
+
+#[tokio::test]
+async fn a_call_whose_secret_died_with_its_controller_says_so() {
+    let cloud = Cloud::start(Ports::default()).await;
+    let secret = json!({ "name": "blue", "password": "*****" });
+    let (with, without) = (
+        leave_behind(&cloud, "CreateAccount", secret).await,
+        leave_behind(&cloud, "CreateZone", json!({ "name": "zone-1" })).await,
+    );
+    let ended =
+        async |job: &str| cloud.finish(json!({ "location": format!("{}/api-jobs/{job}", cloud.base) })).await;
+    ended(&without).await.unwrap();
+    let refused = ended(&with).await.unwrap_err();
+    assert!(refused.details.contains("\"password\" is never written down"), "{}", refused.details);
+    assert_eq!((cloud.list("/zones").await.len(), cloud.list("/accounts").await.len()), (1, 1));
 }

@@ -1,10 +1,9 @@
 use std::net::IpAddr;
 use std::path::{Component, Path};
 
-use engine::api::{Api, Ask, Asked, Job, Route, Settled};
+use engine::api::{Api, Ask, Asked, Job, Route, Settled, Types};
 use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
-use serde_json::{Value, json};
 
 use super::add::{Add, Reconnect};
 use super::driver::{BACKUP_STORAGES, Space};
@@ -15,7 +14,7 @@ use crate::zone::{Zone, ZoneInventory};
 api! {
     /// The agent is installed from its package; `username` and `password` are accepted for ZStack's clients
     /// and not used, the password is not even kept. `url` is the directory that becomes the storage.
-    AddSftpBackupStorage: POST "/backup-storage/sftp" "params" secret ["password"] {
+    AddSftpBackupStorage: POST "/backup-storage/sftp" "params" unread ["password"] {
         hostname: String,
         username: String,
         password: String,
@@ -119,7 +118,7 @@ impl Api for UpdateBackupStorage {
 
 api! {
     /// A new hostname is where the same storage is from now on: the next ping looks there.
-    UpdateSftpBackupStorage: PUT "/backup-storage/sftp/{uuid}/actions" "updateSftpBackupStorage" secret ["password"] {
+    UpdateSftpBackupStorage: PUT "/backup-storage/sftp/{uuid}/actions" "updateSftpBackupStorage" unread ["password"] {
         uuid: Id<BackupStorage>,
         name: Option<String>,
         description: Option<String>,
@@ -268,8 +267,9 @@ api! {
 
 impl Ask for GetBackupStorageTypes {
     const ROUTE: Route = GetBackupStorageTypes::ROUTE;
+    type Reply = Types;
 
-    async fn answer(self, _asked: Asked) -> Result<Value> {
-        Ok(json!({ "types": BACKUP_STORAGES.types().collect::<Vec<_>>() }))
+    async fn answer(self, _asked: Asked) -> Result<Types> {
+        Ok(BACKUP_STORAGES.types().into_iter().collect())
     }
 }

@@ -70,6 +70,14 @@ pub trait Driver: Sync {
     /// Deletes an image's bits, also while they are coming.
     async fn delete(&self, cx: &Cx, storage: &BackupStorageInventory, image: Id<Any>) -> Result<()>;
 
+    /// The bytes of an image that it has, virtual and of the file.
+    async fn image_size(
+        &self,
+        engine: &Engine,
+        storage: &BackupStorageInventory,
+        image: Id<Any>,
+    ) -> Result<(i64, i64)>;
+
     async fn progress(
         &self,
         engine: &Engine,
@@ -79,6 +87,15 @@ pub trait Driver: Sync {
 
     /// Where a host fetches an image's bits.
     fn bits_url(&self, engine: &Engine, storage: &BackupStorageInventory, image: Id<Any>) -> String;
+
+    /// Where a host PUTs the bits of an image that is awaited.
+    fn bring_url(
+        &self,
+        engine: &Engine,
+        storage: &BackupStorageInventory,
+        image: Id<Any>,
+        token: &str,
+    ) -> String;
 
     /// Where a client PUTs the bits of an image that is awaited.
     fn upload_url(
@@ -91,8 +108,7 @@ pub trait Driver: Sync {
 }
 
 /// All of them; a new one is a file and a line here.
-pub static BACKUP_STORAGES: Family<dyn Driver> =
-    Family { kind: "backup storage", drivers: &[(sftp::TYPE, &sftp::Sftp)] };
+pub static BACKUP_STORAGES: Family<dyn Driver> = Family::new("backup storage", &[(sftp::TYPE, &sftp::Sftp)]);
 
 impl BackupStorageInventory {
     pub fn driver(&self) -> Result<&'static dyn Driver> {

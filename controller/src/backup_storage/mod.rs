@@ -56,7 +56,7 @@ inventory! {
         ssh_port: i64,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill => [
+    } fill { attached_zone_uuids: Vec<Id<crate::zone::Zone>> } => [
         Relation::linked::<ZoneInventory>("zone", ZONES)
             .back("backupStorage")
             .shows("attachedZoneUuids", "uuid"),
@@ -83,7 +83,7 @@ pub(crate) const PING_INTERVAL: Setting<Duration> = Setting {
     read: seconds,
 };
 
-const SETTINGS: &[AnySetting] = &[PING_INTERVAL.entry(|text| PING_INTERVAL.accepts(text))];
+const SETTINGS: &[AnySetting] = &[PING_INTERVAL.entry(|text| PING_INTERVAL.accepts(text)).seconds()];
 
 const EVENTS: &[(&str, &str)] = &[
     ("/backup-storage/status/changed", "it is connected, or no longer: status"),
@@ -107,6 +107,7 @@ pub fn module() -> Module {
         .flow::<add::Add>()
         .flow::<add::Reconnect>()
         .cascade(&cascade::BackupStorageKind, &[])
+        .family(&driver::BACKUP_STORAGES)
         .settings(SETTINGS)
         .sweep(ping::SWEEP)
         .events(EVENTS)

@@ -94,6 +94,21 @@ impl Driver for Sftp {
         cx.call(&agent(cx.engine(), storage), &call::Delete { uuid, install_url }).await.map(|_| ())
     }
 
+    async fn image_size(
+        &self,
+        engine: &Engine,
+        storage: &BackupStorageInventory,
+        image: Id<Any>,
+    ) -> Result<(i64, i64)> {
+        let question = call::GetImageSize {
+            uuid: storage.uuid.to_string(),
+            image_uuid: image.to_string(),
+            install_path: self.install_path(image),
+        };
+        let told = engine.ask(&agent(engine, storage), &question, ANSWER).await?;
+        Ok((bytes(told.size), bytes(told.actual_size)))
+    }
+
     async fn progress(
         &self,
         engine: &Engine,
@@ -107,6 +122,16 @@ impl Driver for Sftp {
 
     fn bits_url(&self, engine: &Engine, storage: &BackupStorageInventory, image: Id<Any>) -> String {
         format!("{}/images/{image}", base(engine, storage))
+    }
+
+    fn bring_url(
+        &self,
+        engine: &Engine,
+        storage: &BackupStorageInventory,
+        image: Id<Any>,
+        token: &str,
+    ) -> String {
+        format!("{}/images/{image}?token={token}", base(engine, storage))
     }
 
     fn upload_url(

@@ -60,6 +60,7 @@ impl Storage {
             .on(ping)
             .on(download)
             .on(delete)
+            .on(image_size)
             .on(progress);
         Storage { world, serving: serve(address, routes).await }
     }
@@ -132,6 +133,7 @@ async fn download(cx: Cx<World>, command: call::Download) -> Result<call::Downlo
     let brought = tokio::select! {
         opened = open.wait_for(|open| *open) => opened.map(|_| ()).map_err(Fault::from),
         () = cancel.cancelled() => Err(Fault::new("the import was given up because the image was deleted")),
+        () = cx.superseded().cancelled() => Err(cx.stopped()),
     };
     cx.coming.lock().unwrap().remove(&image);
     brought?;
@@ -158,6 +160,14 @@ async fn delete(cx: Cx<World>, command: call::Delete) -> Result<call::Capacity, 
     }
     cx.images.lock().unwrap().remove(image);
     Ok(call::Capacity::default())
+}
+
+async fn image_size(cx: Cx<World>, command: call::GetImageSize) -> Result<call::ImageSize, Fault> {
+    cx.store(&command.uuid)?;
+    match cx.has(&command.image_uuid) {
+        true => Ok(call::ImageSize { size: 2 << 30, actual_size: 2 << 20 }),
+        false => Err(Fault::new(format!("there is no image {}", command.image_uuid))),
+    }
 }
 
 async fn progress(cx: Cx<World>, command: call::GetProgress) -> Result<call::Progress, Fault> {

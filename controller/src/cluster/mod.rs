@@ -34,6 +34,8 @@ inventory! {
     ]
 }
 
+pub use store::LADDER;
+
 pub fn module() -> Module {
     Module::new("cluster")
         .query::<ClusterInventory>("QueryCluster", "/clusters")

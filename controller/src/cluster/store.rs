@@ -5,6 +5,9 @@ use super::Cluster;
 use super::api::{CreateCluster, UpdateCluster};
 
 pub(super) const IN_ZONE: &str = "SELECT uuid, name, zone_uuid FROM cluster WHERE zone_uuid IN ($*)";
+/// A cluster and what it lies in, for settings.
+pub const LADDER: &str = "SELECT uuid FROM (SELECT uuid, 0 AS far FROM cluster WHERE uuid = $1 \
+     UNION ALL SELECT zone_uuid, 1 FROM cluster WHERE uuid = $1) x ORDER BY far";
 const INSERT: &str = "INSERT INTO cluster (uuid, name, description, state, hypervisor_type, zone_uuid, type, \
      architecture, create_date, last_op_date) VALUES ($1, $2, $3, 'Enabled', $4, $5, 'zstack', $6, $7, $7)";
 const UPDATE: &str = "UPDATE cluster SET name = coalesce($2, name), description = coalesce($3, description), \

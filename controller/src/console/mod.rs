@@ -35,8 +35,8 @@ fn span(text: &str) -> Result<Duration> {
 }
 
 const SETTINGS: &[AnySetting] = &[
-    TOKEN_TIMEOUT.entry(|text| TOKEN_TIMEOUT.accepts(text)),
-    IDLE_TIMEOUT.entry(|text| IDLE_TIMEOUT.accepts(text)),
+    TOKEN_TIMEOUT.entry(|text| TOKEN_TIMEOUT.accepts(text)).within(60, 86_400),
+    IDLE_TIMEOUT.entry(|text| IDLE_TIMEOUT.accepts(text)).within(60, 86_400),
 ];
 
 pub fn module() -> Module {

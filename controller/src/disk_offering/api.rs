@@ -11,7 +11,7 @@ use crate::validate::{self, StateEvent, within};
 const SIZE: RangeInclusive<i64> = (1 << 20)..=(64 << 40);
 pub(super) const TYPE: &str = "zstack";
 /// How a primary storage is found for a volume.
-pub(super) const STRATEGY: &str = "DefaultPrimaryStorageAllocationStrategy";
+pub const STRATEGY: &str = "DefaultPrimaryStorageAllocationStrategy";
 
 api! {
     CreateDiskOffering: POST "/disk-offerings" "params" {

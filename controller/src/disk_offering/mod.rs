@@ -30,6 +30,8 @@ inventory! {
     }
 }
 
+pub use api::STRATEGY;
+
 pub fn module() -> Module {
     Module::new("disk offering")
         .category("configuration")

@@ -3,7 +3,6 @@ use engine::cascade::DeleteMode;
 use engine::inventory::show;
 use engine::{Id, Result, api, codes};
 use serde_json::json;
-use url::Url;
 
 use super::{DeadLetter, WebHook, WebhookInventory, store};
 use crate::validate;
@@ -26,7 +25,7 @@ impl Api for CreateWebhook {
 
     async fn run(self, job: Job) -> Result<Settled> {
         validate::name("name", &self.name)?;
-        check_url(&self.url)?;
+        validate::url("url", &self.url)?;
         check_type(job.engine(), &self.r#type)?;
         let uuid = self.resource_uuid.unwrap_or_else(Id::random);
         let secret = hex::encode(rand::random::<[u8; 32]>());
@@ -61,7 +60,7 @@ impl Api for UpdateWebhook {
             validate::name("name", name)?;
         }
         if let Some(url) = &self.url {
-            check_url(url)?;
+            validate::url("url", url)?;
         }
         if let Some(r#type) = &self.r#type {
             check_type(job.engine(), r#type)?;
@@ -136,16 +135,6 @@ impl Api for DeleteDeadLetter {
             })
         })
         .await
-    }
-}
-
-fn check_url(text: &str) -> Result<()> {
-    let sound =
-        text.parse::<Url>().is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-    match sound {
-        true => Ok(()),
-        false => Err(codes::INVALID_ARGUMENT
-            .because(format!("\"url\" must be a URL of http or https, not \"{text}\""))),
     }
 }
 

@@ -58,6 +58,18 @@ inventory! {
     }
 }
 
+inventory! {
+    /// Something that has happened, as the API shows it: `category` is the event's name, `content` what it
+    /// tells, as JSON text. Kept for a week.
+    EventLogInventory in "event_log" {
+        id: i64,
+        category: String,
+        content: String,
+        resource_uuid: Id<Any>,
+        create_date: Stamp,
+    }
+}
+
 pub(crate) const TRIES: Setting<i64> = Setting {
     category: "event",
     name: "webHook.tries",
@@ -66,11 +78,12 @@ pub(crate) const TRIES: Setting<i64> = Setting {
     read: number::<1, 1000>,
 };
 
-const SETTINGS: &[AnySetting] = &[TRIES.entry(|text| TRIES.accepts(text))];
+const SETTINGS: &[AnySetting] = &[TRIES.entry(|text| TRIES.accepts(text)).within(1, 1000)];
 
 pub fn module() -> Module {
     Module::new("event")
         .query::<WebhookInventory>("QueryWebhook", "/web-hooks")
+        .query::<EventLogInventory>("QueryEventLog", "/eventlogs")
         .query::<DeadLetterInventory>("QueryDeadLetter", "/web-hooks/dead-letters")
         .api::<api::CreateWebhook>()
         .api::<api::UpdateWebhook>()

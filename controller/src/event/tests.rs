@@ -181,7 +181,11 @@ async fn a_call_that_is_known_and_not_there_says_so() {
     let cloud = Cloud::start(Ports::default()).await;
     for (method, path, body) in [
         (Method::GET, "/eips", Value::Null),
-        (Method::PUT, "/vm-instances/0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a/actions", json!({ "migrateVm": {} })),
+        (
+            Method::PUT,
+            "/vm-instances/0a0a0a0a0a0a4a0a8a0a0a0a0a0a0a0a/actions",
+            json!({ "setVmQxlMemory": {} }),
+        ),
     ] {
         let refused = cloud.call(method, path, body).await.unwrap_err();
         assert_eq!((refused.status, refused.code.as_str()), (501, "SYS.1014"), "{path}");

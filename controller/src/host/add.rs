@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::driver::Facts;
-use super::{Host, HostInventory, store};
+use super::{CONNECTING, Host, HostInventory, store};
 use crate::cluster::{Cluster, ClusterInventory};
-use crate::modules::HOST_HOOKS;
 
-/// Adds a host: enter → connect → know → prepare → connected.
+/// Adds a host: enter → connect → know → what belongs on it → connected.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Add {
     pub uuid: Id<Host>,
@@ -45,14 +44,6 @@ impl Add {
         store::know(tx, self.uuid, &self.facts).await
     }
 
-    async fn prepare(&mut self, cx: &Cx) -> Result<()> {
-        prepare(cx, self.uuid).await
-    }
-
-    async fn leave(&mut self, cx: &Cx) -> Result<()> {
-        leave(cx, self.uuid).await
-    }
-
     async fn connected(&mut self, tx: &mut Tx) -> Result<()> {
         set_status(tx, self.uuid, "Connected").await
     }
@@ -75,7 +66,7 @@ impl Flow for Add {
             .act("connect", Self::connect)
             .limit(CONNECT_LIMIT)
             .record("know", Self::know)
-            .act_undo("prepare", Self::prepare, Self::leave)
+            .point(&CONNECTING, |add, cx| Box::pin(host(cx, add.uuid)))
             .limit(CONNECT_LIMIT)
             .record("connected", Self::connected)
     }
@@ -94,6 +85,9 @@ pub(super) struct Reconnect {
     pub uuid: Id<Host>,
     pub name: String,
     pub facts: Facts,
+    /// The state that it has from then on, when it gets another.
+    #[serde(default)]
+    pub state: Option<String>,
 }
 
 impl Reconnect {
@@ -108,11 +102,14 @@ impl Reconnect {
 
     async fn connect(&mut self, cx: &Cx) -> Result<()> {
         self.facts = connect(cx, self.uuid).await?;
-        prepare(cx, self.uuid).await
+        CONNECTING.run(cx, &host(cx, self.uuid).await?).await
     }
 
     async fn connected(&mut self, tx: &mut Tx) -> Result<()> {
         store::know(tx, self.uuid, &self.facts).await?;
+        if let Some(state) = &self.state {
+            store::set_state(tx, self.uuid, state).await?;
+        }
         set_status(tx, self.uuid, "Connected").await
     }
 }
@@ -142,25 +139,12 @@ impl Flow for Reconnect {
 }
 
 async fn connect(cx: &Cx, uuid: Id<Host>) -> Result<Facts> {
-    let host: HostInventory = find(&mut cx.read().await?, uuid).await?;
+    let host = host(cx, uuid).await?;
     host.hypervisor()?.connect(cx, &host).await
 }
 
-async fn prepare(cx: &Cx, uuid: Id<Host>) -> Result<()> {
-    let host: HostInventory = find(&mut cx.read().await?, uuid).await?;
-    for hook in HOST_HOOKS {
-        hook.connected(cx, &host).await?;
-    }
-    Ok(())
-}
-
-/// Takes away what was made on the host, in the opposite order.
-pub(super) async fn leave(cx: &Cx, uuid: Id<Host>) -> Result<()> {
-    let host: HostInventory = find(&mut cx.read().await?, uuid).await?;
-    for hook in HOST_HOOKS.iter().rev() {
-        hook.leaving(cx, &host).await?;
-    }
-    Ok(())
+async fn host(cx: &Cx, uuid: Id<Host>) -> Result<HostInventory> {
+    find(&mut cx.read().await?, uuid).await
 }
 
 /// Changes the status and says so.

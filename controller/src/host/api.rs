@@ -3,11 +3,12 @@ use std::net::IpAddr;
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::add::{Add, Reconnect};
 use super::driver::{Facts, HYPERVISORS};
+use super::maintain::Maintain;
 use super::{Host, HostInventory, store};
 use crate::cluster::Cluster;
 use crate::validate;
@@ -15,7 +16,7 @@ use crate::validate;
 api! {
     /// The agents are installed from packages; `username` and `password` are accepted for ZStack's clients
     /// and not used, the password is not even kept.
-    AddKVMHost: POST "/hosts/kvm" "params" secret ["password"] {
+    AddKVMHost: POST "/hosts/kvm" "params" unread ["password"] {
         name: String,
         description: Option<String>,
         management_ip: String,
@@ -91,8 +92,40 @@ impl Api for UpdateHost {
     }
 }
 
+api! {
+    /// `username`, `password` and `sshPort` are what [`AddKVMHost`] says of them.
+    UpdateKVMHost: PUT "/hosts/kvm/{uuid}/actions" "updateKVMHost" unread ["password"] {
+        uuid: Id<Host>,
+        name: Option<String>,
+        description: Option<String>,
+        management_ip: Option<String>,
+        username: Option<String>,
+        password: Option<String>,
+        ssh_port: Option<u16>,
+    }
+}
+
+impl Api for UpdateKVMHost {
+    const ROUTE: Route = UpdateKVMHost::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        self.name.as_deref().map_or(Ok(()), |name| validate::name("name", name))?;
+        self.username.as_deref().map_or(Ok(()), |name| validate::name("username", name))?;
+        self.management_ip.as_deref().map_or(Ok(()), |ip| address("managementIp", ip))?;
+        job.write(move |tx| {
+            Box::pin(async move {
+                let UpdateKVMHost { uuid, name, description, management_ip, .. } = self;
+                store::update(tx, &UpdateHost { uuid, name, description, management_ip }).await?;
+                store::set_login(tx, uuid, self.username.as_deref(), self.ssh_port).await?;
+                show::<HostInventory>(tx, uuid).await
+            })
+        })
+        .await
+    }
+}
+
 /// `stateEvent` of a host.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum HostStateEvent {
     Enable,
@@ -102,6 +135,7 @@ pub enum HostStateEvent {
 }
 
 api! {
+    /// Maintenance begins when all VMs have left the host, and ends with a new connection.
     ChangeHostState: PUT "/hosts/{uuid}/actions" "changeHostState" {
         uuid: Id<Host>,
         state_event: HostStateEvent,
@@ -112,14 +146,19 @@ impl Api for ChangeHostState {
     const ROUTE: Route = ChangeHostState::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
+        let host: HostInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
         let state = match self.state_event {
             HostStateEvent::Enable => "Enabled",
             HostStateEvent::Disable => "Disabled",
             HostStateEvent::PreMaintain | HostStateEvent::Maintain => {
-                let details = "maintenance mode is not supported yet: disable the host and stop its VMs";
-                return Err(codes::UNIMPLEMENTED.because(details));
+                return job.flow(Maintain { uuid: host.uuid, name: host.name }).await;
             }
         };
+        // Nobody looks after one that is maintained: it has its new state when it is connected again.
+        if ["PreMaintenance", "Maintenance"].contains(&host.state.as_str()) {
+            let (uuid, name, state) = (host.uuid, host.name, Some(state.to_owned()));
+            return job.flow(Reconnect { uuid, name, facts: Facts::default(), state }).await;
+        }
         job.write(move |tx| {
             Box::pin(async move {
                 store::set_state(tx, self.uuid, state).await?;
@@ -141,7 +180,7 @@ impl Api for ReconnectHost {
 
     async fn run(self, job: Job) -> Result<Settled> {
         let host: HostInventory = find(&mut job.engine().db().read().await?, self.uuid).await?;
-        job.flow(Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default() }).await
+        job.flow(Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default(), state: None }).await
     }
 }
 
@@ -151,10 +190,17 @@ api! {
     GetHypervisorTypes: GET "/hosts/hypervisor-types" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hypervisors {
+    hypervisor_types: Vec<&'static str>,
+}
+
 impl Ask for GetHypervisorTypes {
     const ROUTE: Route = GetHypervisorTypes::ROUTE;
+    type Reply = Hypervisors;
 
-    async fn answer(self, _asked: Asked) -> Result<Value> {
-        Ok(json!({ "hypervisorTypes": HYPERVISORS.types().collect::<Vec<_>>() }))
+    async fn answer(self, _asked: Asked) -> Result<Hypervisors> {
+        Ok(Hypervisors { hypervisor_types: HYPERVISORS.types() })
     }
 }

@@ -6,7 +6,7 @@ use engine::inventory::find;
 use engine::{Any, Id, Result};
 use serde_json::json;
 
-use super::{HostInventory, add, store};
+use super::{CONNECTING, HostInventory, store};
 
 pub(super) const EDGES: &[Edge] =
     &[Edge { parent: "Cluster", child: "Host", action: Action::Delete, find: store::IN_CLUSTER }];
@@ -23,7 +23,7 @@ impl Kind for HostKind {
     async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
         let host: HostInventory = find(&mut cx.read().await?, id).await?;
         match host.is_connected() {
-            true => add::leave(cx, host.uuid).await,
+            true => CONNECTING.undo(cx, &host).await,
             false => Ok(()),
         }
     }

@@ -1,8 +1,9 @@
 //! The host ping: finds out which hosts are lost and which are back.
 //!
 //! A host that was heard by its heartbeats ([`super::heartbeat`]) is not pinged; one that is not is pinged as
-//! often as the setting says, and at once when it falls silent. Pings leave at a limited rate: when a controller
-//! begins, or is given the hosts of another, most of them are heard before their turn comes.
+//! often as the setting says, and at once when it falls silent. One that does not answer is asked again at once,
+//! until it has failed so often that it is lost. Pings leave at a limited rate: when a controller begins, or is
+//! given the hosts of another, most of them are heard before their turn comes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -39,7 +40,20 @@ const AT_ONCE: usize = 100;
 const RATE: u32 = 200;
 
 /// Pings that failed in a row. Lost at a restart, which costs a lost host some more pings.
-static MISSED: LazyLock<Mutex<HashMap<Id<Host>, i64>>> = LazyLock::new(Mutex::default);
+static MISSED: LazyLock<Mutex<HashMap<Id<Host>, Missed>>> = LazyLock::new(Mutex::default);
+
+#[derive(Clone, Copy, Default)]
+struct Missed {
+    count: i64,
+    /// It is lost, and asked as often as the others.
+    lost: bool,
+}
+
+/// Hosts that have missed a ping and are not known to be lost.
+pub fn suspects() -> Vec<Id<Host>> {
+    let missed = MISSED.lock().expect("never poisoned");
+    missed.iter().filter(|(_, missed)| !missed.lost).map(|(host, _)| *host).collect()
+}
 
 pub(super) async fn pass(engine: Engine) -> Result<()> {
     let mut hosts = engine.db().read_much(|tx| Box::pin(store::pinged(tx))).await?;
@@ -53,9 +67,11 @@ pub(super) async fn pass(engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// Pings those who have just missed their second heartbeat.
+/// Pings those who have just missed their second heartbeat, and those who have missed a ping.
 async fn look_after_silent(engine: Engine) -> Result<()> {
-    let silent = beats(&engine).fallen_silent(heartbeat::interval(&engine));
+    let mut silent = beats(&engine).fallen_silent(heartbeat::interval(&engine));
+    let suspects = suspects().into_iter().filter(|host| !silent.contains(host)).collect::<Vec<_>>();
+    silent.extend(suspects);
     let ours = silent.into_iter().filter(|host| engine.owns(&host.to_string())).collect();
     ping_all(&engine, ours, |_| true).await;
     Ok(())
@@ -112,7 +128,7 @@ async fn answered(engine: &Engine, host: HostInventory, introduced: &str) -> Res
     if host.is_connected() && introduced == host.uuid.to_string() {
         return Ok(());
     }
-    let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default() };
+    let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default(), state: None };
     engine.run(flow).await.map(|_| ())
 }
 
@@ -122,7 +138,7 @@ pub async fn reconnect(engine: &Engine, uuid: Id<Host>, peer: Option<&Peer>) -> 
     host.must_be(engine, peer)?;
     let engine = engine.clone();
     tokio::spawn(async move {
-        let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default() };
+        let flow = Reconnect { uuid: host.uuid, name: host.name, facts: Facts::default(), state: None };
         if let Err(error) = engine.run(flow).await {
             tracing::warn!(host = %uuid, %error, "could not be connected again");
         }
@@ -143,14 +159,16 @@ pub async fn went_down(engine: &Engine, ip: &str, peer: Option<&Peer>) -> Result
 }
 
 async fn missed(engine: &Engine, host: HostInventory, error: &engine::ErrorCode) -> Result<()> {
+    let tries = engine.setting_for(&mut engine.db().read().await?, &PING_TRIES, host.uuid).await?;
     let misses = {
         let mut missed = MISSED.lock().expect("never poisoned");
-        let count = missed.entry(host.uuid).or_default();
-        *count += 1;
-        *count
+        let missed = missed.entry(host.uuid).or_default();
+        missed.count += 1;
+        missed.lost = missed.count >= tries || !host.is_connected();
+        missed.count
     };
     tracing::warn!(host = host.name, misses, %error, "a ping failed");
-    if misses < engine.setting(&PING_TRIES) || !host.is_connected() {
+    if misses < tries || !host.is_connected() {
         return Ok(());
     }
     let uuid = host.uuid;

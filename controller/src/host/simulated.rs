@@ -139,6 +139,8 @@ pub fn kvm_routes(world: &Arc<World>) -> Routes<World> {
         .on(check_interfaces)
         .on(create_bridge)
         .on(delete_bridge)
+        .on(create_vlan_bridge)
+        .on(delete_vlan_bridge)
         .on(open_console)
         .on(states)
         .on(check_state)
@@ -246,6 +248,20 @@ async fn check_interfaces(
 async fn create_bridge(cx: Cx<World>, command: network::CreateBridge) -> Result<Done, Fault> {
     cx.hears::<network::CreateBridge>()?;
     cx.bridges.lock().unwrap().insert(command.bridge_name);
+    Ok(Done {})
+}
+
+async fn create_vlan_bridge(cx: Cx<World>, command: network::CreateVlanBridge) -> Result<Done, Fault> {
+    cx.hears::<network::CreateVlanBridge>()?;
+    let bridge = format!("{} {}", command.bridge.bridge_name, command.vlan);
+    cx.bridges.lock().unwrap().insert(bridge);
+    Ok(Done {})
+}
+
+async fn delete_vlan_bridge(cx: Cx<World>, command: network::DeleteVlanBridge) -> Result<Done, Fault> {
+    cx.hears::<network::DeleteVlanBridge>()?;
+    let bridge = format!("{} {}", command.bridge.bridge_name, command.vlan);
+    cx.bridges.lock().unwrap().remove(&bridge);
     Ok(Done {})
 }
 

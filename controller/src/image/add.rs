@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 
 use super::cascade::delete_bits;
 use super::media::{Format, MediaType, is_upload, shown};
-use super::{Image, ImageInventory, NUM, SIZE, store};
+use super::{AFTER_ADD, BEFORE_ADD, Image, ImageInventory, NUM, SIZE, store};
 use crate::backup_storage::driver::{Order, Stored};
 use crate::backup_storage::{BackupStorage, BackupStorageInventory, takes_images};
 
 /// How long the storages may take to answer before the work begins.
 const REACH_LIMIT: Duration = Duration::from_secs(30);
 /// How long an image may be on its way.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DOWNLOAD_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// A storage that gives up after [`DOWNLOAD_LIMIT`] is heard until then.
-const ANSWER_LIMIT: Duration = Duration::from_secs(24 * 3600 + 600);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(24 * 3600 + 600);
 
 /// Adds an image: enter → reach → download → ready.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub(super) struct Add {
 }
 
 impl Add {
-    async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
+    pub(super) async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
         if is_upload(&self.url) {
             self.token = Some(hex::encode(rand::random::<[u8; 32]>()));
         }
@@ -67,17 +67,21 @@ impl Add {
         })
     }
 
-    async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
+    pub(super) async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
         store::delete(tx, self.uuid).await.map(|_| ())
     }
 
     /// A storage that does not answer is told now, not after [`DOWNLOAD_LIMIT`].
-    async fn reach(&mut self, cx: &Cx) -> Result<()> {
+    pub(super) async fn reach(&mut self, cx: &Cx) -> Result<()> {
         let pings = self.storages.iter().map(async |uuid| {
             let storage: BackupStorageInventory = find(&mut cx.read().await?, *uuid).await?;
             storage.driver()?.ping(cx.engine(), &storage).await
         });
         try_join_all(pings).await.map(|_| ())
+    }
+
+    async fn told(&self, cx: &Cx) -> Result<ImageInventory> {
+        find(&mut cx.read().await?, self.uuid).await
     }
 
     async fn download(&mut self, cx: &Cx) -> Result<()> {
@@ -102,12 +106,12 @@ impl Add {
     }
 
     /// Under this flow's new epoch: a download that is under way stops for it, one that is late is refused.
-    async fn discard(&mut self, cx: &Cx) -> Result<()> {
+    pub(super) async fn discard(&mut self, cx: &Cx) -> Result<()> {
         let deletions = self.storages.iter().map(|storage| delete_bits(cx, self.uuid, *storage));
         try_join_all(deletions).await.map(|_| ())
     }
 
-    async fn ready(&mut self, tx: &mut Tx) -> Result<()> {
+    pub(super) async fn ready(&mut self, tx: &mut Tx) -> Result<()> {
         let found =
             self.found.first().cloned().ok_or_else(|| codes::INTERNAL.because("no storage took it"))?;
         if let Some(other) = self.found.iter().find(|other| other.sha256 != found.sha256) {
@@ -152,8 +156,10 @@ impl Flow for Add {
             .record_undo("enter", Self::enter, Self::forget)
             .act("reach", Self::reach)
             .limit(REACH_LIMIT)
+            .point(&BEFORE_ADD, |add, cx| Box::pin(add.told(cx)))
             .act_undo("download", Self::download, Self::discard)
             .limit(ANSWER_LIMIT)
+            .point(&AFTER_ADD, |add, cx| Box::pin(add.told(cx)))
             .record("ready", Self::ready)
     }
 

@@ -90,7 +90,7 @@ api! {
 /// Nothing else is touched while the image can be recovered, or has copies elsewhere.
 fn root(image: &ImageInventory, direct: bool, everywhere: bool) -> Root {
     let root = Root::new(IMAGE, image.uuid.cast(), &image.name);
-    if direct && everywhere { root } else { root.alone() }
+    if direct && everywhere { root } else { root.recoverable() }
 }
 
 impl Api for DeleteImage {

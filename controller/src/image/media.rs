@@ -1,11 +1,12 @@
 //! What an image may be, and where it may come from.
 
 use engine::{Result, codes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 /// What an image is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) enum MediaType {
     RootVolumeTemplate,
     DataVolumeTemplate,
@@ -14,7 +15,7 @@ pub(super) enum MediaType {
 }
 
 /// The formats that a storage can inspect and a KVM host can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     Raw,

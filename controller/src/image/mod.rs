@@ -14,6 +14,8 @@ mod api;
 mod cascade;
 mod delete;
 mod expunge;
+mod facts;
+pub mod made;
 mod media;
 mod progress;
 mod source;
@@ -22,7 +24,8 @@ mod store;
 use std::time::Duration;
 
 use engine::db::Tx;
-use engine::inventory::{attach, page_uuids};
+use engine::hook::{Hook, Point};
+use engine::inventory::{Shown, attach, page_uuids};
 use engine::module::Module;
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, seconds};
@@ -32,6 +35,7 @@ use serde_json::{Map, Value};
 use crate::backup_storage::{BackupStorage, BackupStorageInventory};
 use engine::query::{Link, Relation};
 
+pub use facts::boot_mode;
 pub use source::{ImageSource, source};
 
 /// Marks ids of images.
@@ -65,7 +69,10 @@ inventory! {
         virtio: bool,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill => [
+    } fill {
+        backup_storage_refs: Vec<Shown<ImageBackupStorageRefInventory>>,
+        system_tags: Vec<String>,
+    } => [
         Relation::linked::<BackupStorageInventory>("backupStorage", COPIES).back("image"),
     ]
 }
@@ -119,13 +126,13 @@ pub(crate) const EXPUNGE_INTERVAL: Setting<Duration> = Setting {
     read: seconds,
 };
 
-pub(crate) const NUM: Quota = Quota { name: "image.num", default: 20, used: store::NOT_DELETED };
-pub(crate) const SIZE: Quota = Quota { name: "image.size", default: 10 << 40, used: store::SIZES };
+pub const NUM: Quota = Quota { name: "image.num", default: 20, used: store::NOT_DELETED };
+pub const SIZE: Quota = Quota { name: "image.size", default: 10 << 40, used: store::SIZES };
 
 const SETTINGS: &[AnySetting] = &[
-    DELETION_POLICY.entry(|text| DELETION_POLICY.accepts(text)),
-    EXPUNGE_PERIOD.entry(|text| EXPUNGE_PERIOD.accepts(text)),
-    EXPUNGE_INTERVAL.entry(|text| EXPUNGE_INTERVAL.accepts(text)),
+    DELETION_POLICY.entry(|text| DELETION_POLICY.accepts(text)).one_of(&["Direct", "Delay"]),
+    EXPUNGE_PERIOD.entry(|text| EXPUNGE_PERIOD.accepts(text)).seconds(),
+    EXPUNGE_INTERVAL.entry(|text| EXPUNGE_INTERVAL.accepts(text)).seconds(),
 ];
 
 const EVENTS: &[(&str, &str)] = &[
@@ -133,6 +140,11 @@ const EVENTS: &[(&str, &str)] = &[
     ("/image/deleted", "it is gone, or can be recovered: recoverable"),
     ("/image/recovered", "it is ready again"),
 ];
+
+pub static BEFORE_ADD: Point<dyn Hook<ImageInventory>> =
+    Point::step("before image add", "the image has its row; its storages are about to fetch it");
+pub static AFTER_ADD: Point<dyn Hook<ImageInventory>> =
+    Point::step("after image add", "its bits lie on all storages, inspected; it is ready next");
 
 pub fn module() -> Module {
     Module::new("image")
@@ -142,14 +154,19 @@ pub fn module() -> Module {
         .api::<api::AddImage>()
         .api::<api::UpdateImage>()
         .api::<api::ChangeImageState>()
+        .api::<facts::SetImageBootMode>()
+        .api::<facts::SyncImageSize>()
         .api::<delete::DeleteImage>()
         .api::<delete::ExpungeImage>()
         .api::<delete::RecoverImage>()
         .flow::<add::Add>()
+        .point(&BEFORE_ADD)
+        .point(&AFTER_ADD)
         .flow::<delete::Purge>()
         .cascade(&cascade::ImageKind, cascade::IMAGE_EDGES)
         .cascade(&cascade::CopyKind, cascade::COPY_EDGES)
         .settings(SETTINGS)
+        .tags(&[facts::BOOT_MODE])
         .quotas(&[&NUM, &SIZE])
         .sweep(expunge::SWEEP)
         .events(EVENTS)

@@ -6,7 +6,9 @@ use engine::inventory::find;
 use engine::query::Query;
 use engine::{Any, Engine, Id, Result, Stamp, api, codes};
 use futures::future::join_all;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::add::Add;
 use super::store;
@@ -22,10 +24,37 @@ api! {
     }
 }
 
+#[derive(Default, Serialize, JsonSchema)]
+pub struct Progresses {
+    inventories: Vec<TaskProgressInventory>,
+}
+
+/// How far a task is, as the API shows it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct TaskProgressInventory {
+    task_uuid: Id<Any>,
+    task_name: String,
+    r#type: &'static str,
+    /// Per cent.
+    content: String,
+    opaque: Opaque,
+    time: u64,
+}
+
+/// Bytes; the total only when it is known.
+#[derive(Serialize, JsonSchema)]
+struct Opaque {
+    done: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+}
+
 impl Ask for GetTaskProgress {
     const ROUTE: Route = GetTaskProgress::ROUTE;
+    type Reply = Progresses;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Progresses> {
         if let Some(all) = self.all.filter(|all| !["true", "false"].contains(&all.as_str())) {
             return Err(
                 codes::INVALID_ARGUMENT.because(format!("\"all\" must be true or false, not \"{all}\""))
@@ -36,18 +65,19 @@ impl Ask for GetTaskProgress {
             (Some("done"), _) => Progress { done: 1, total: Some(1) },
             (Some("running"), Some("forward")) => match flow["resource"].as_str().map(str::parse) {
                 Some(Ok(image)) => measure(&asked.engine, image).await?,
-                _ => return Ok(json!({ "inventories": [] })),
+                _ => return Ok(Progresses::default()),
             },
-            _ => return Ok(json!({ "inventories": [] })),
+            _ => return Ok(Progresses::default()),
         };
-        Ok(json!({ "inventories": [{
-            "taskUuid": self.api_id,
-            "taskName": flow["title"],
-            "type": "Progress",
-            "content": percent(progress).to_string(),
-            "opaque": opaque(progress),
-            "time": Stamp::now().millis(),
-        }]}))
+        let inventory = TaskProgressInventory {
+            task_uuid: self.api_id,
+            task_name: flow["title"].as_str().unwrap_or_default().to_owned(),
+            r#type: "Progress",
+            content: percent(progress).to_string(),
+            opaque: Opaque { done: progress.done, total: progress.total },
+            time: Stamp::now().millis(),
+        };
+        Ok(Progresses { inventories: vec![inventory] })
     }
 }
 
@@ -80,14 +110,6 @@ async fn part(engine: &Engine, storage: Id<BackupStorage>, image: Id<Any>) -> Pr
         tracing::debug!(%image, %error, "no progress to tell");
         Progress::default()
     })
-}
-
-/// Bytes; the total only when it is known.
-fn opaque(progress: Progress) -> Value {
-    match progress.total {
-        Some(total) => json!({ "done": progress.done, "total": total }),
-        None => json!({ "done": progress.done }),
-    }
 }
 
 /// Only what is done is 100; what has no known end stays at 0.

@@ -40,6 +40,7 @@ const UPDATE: &str = "UPDATE image SET name = coalesce($2, name), description = 
      architecture = coalesce($8, architecture), virtio = coalesce($9, virtio), last_op_date = $10 \
      WHERE uuid = $1";
 const STATE: &str = "UPDATE image SET state = $2, last_op_date = $3 WHERE uuid = $1";
+const RESIZE: &str = "UPDATE image SET size = $2, actual_size = $3, last_op_date = $4 WHERE uuid = $1";
 const DELETE: &str = "DELETE FROM image WHERE uuid = $1";
 const REFS: &str = "SELECT image_uuid, backup_storage_uuid, install_path, status, create_date, last_op_date \
      FROM image_backup_storage WHERE image_uuid IN ($*) ORDER BY create_date, uuid";
@@ -133,6 +134,11 @@ pub(super) async fn update(tx: &mut Tx, changed: &UpdateImage) -> Result<()> {
 
 pub(super) async fn set_state(tx: &mut Tx, uuid: Id<Image>, state: &str) -> Result<()> {
     tx.exec(STATE, args![uuid, state, Stamp::now()]).await?;
+    Ok(())
+}
+
+pub(super) async fn resize(tx: &mut Tx, uuid: Id<Image>, size: i64, actual_size: i64) -> Result<()> {
+    tx.exec(RESIZE, args![uuid, size, actual_size, Stamp::now()]).await?;
     Ok(())
 }
 

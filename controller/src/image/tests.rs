@@ -327,3 +327,22 @@ async fn hosts_of_a_zone_without_the_image_are_told_so() {
     let nowhere = site.source(&uuid).await.unwrap_err();
     assert!(nowhere.details().contains("no backup storage of the zone"), "{nowhere}");
 }
+
+#[tokio::test]
+async fn an_image_says_how_its_vms_boot_and_is_as_large_as_its_storage_says() {
+    let site = Site::start().await;
+    let uuid = site.add().await;
+    let synced = site.act(&uuid, "syncImageSize", json!({})).await.unwrap();
+    assert_eq!((&synced["size"], &synced["actualSize"]), (&json!(2i64 << 30), &json!(2 << 20)));
+    let shown = site.act(&uuid, "setImageBootMode", json!({ "bootMode": "UEFI" })).await.unwrap();
+    assert_eq!(shown["systemTags"], json!(["bootMode::UEFI"]));
+    let refused = site.act(&uuid, "setImageBootMode", json!({ "bootMode": "UEFI_WITH_CSM" })).await;
+    assert_eq!(refused.unwrap_err().code, codes::INVALID_ARGUMENT.0);
+    let image = uuid.parse().unwrap();
+    let mut tx = site.cloud.engine.db().read().await.unwrap();
+    assert_eq!(super::boot_mode(&mut tx, image).await.unwrap().as_deref(), Some("UEFI"));
+    drop(tx);
+    site.agent.world.images.lock().unwrap().clear();
+    let refused = site.act(&uuid, "syncImageSize", json!({})).await.unwrap_err();
+    assert!(refused.details.contains("there is no image"), "{}", refused.details);
+}

@@ -1,15 +1,16 @@
-use engine::api::{Api, Ask, Asked, Job, Route, Settled};
+use engine::api::{Api, Ask, Asked, Job, Route, Settled, Types};
 use engine::cascade::{Delete, DeleteMode};
 use engine::db::Tx;
-use engine::inventory::{Inventory, find, show};
+use engine::inventory::{Inventory, show};
 use engine::{Id, Result, api, codes, deletion};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::attach::{Attach, attachment};
-use super::{L2_NETWORKS, L2Network, L2NetworkInventory, no_vlan, store};
+use super::{L2_NETWORKS, L2Network, L2NetworkInventory, L2VlanNetworkInventory, no_vlan, store, vlan};
 use crate::cluster::Cluster;
 use crate::validate;
-use crate::zone::{Zone, ZoneInventory};
+use crate::zone::Zone;
 
 /// What Linux takes as the name of an interface.
 const LONGEST_INTERFACE: usize = 15;
@@ -30,16 +31,39 @@ api! {
 
 impl CreateL2NoVlanNetwork {
     fn check(&self) -> Result<()> {
-        validate::name("name", &self.name)?;
-        interface("physicalInterface", &self.physical_interface)?;
-        let kind = self.r#type.as_deref().unwrap_or(no_vlan::TYPE);
-        if kind != no_vlan::TYPE {
-            let details = format!("\"type\" must be \"{}\" here, not \"{kind}\"", no_vlan::TYPE);
+        let wanted = Wanted {
+            name: &self.name,
+            physical_interface: &self.physical_interface,
+            given: self.r#type.as_deref(),
+            switch: self.v_switch_type.as_deref(),
+            isolated: self.isolated,
+            pvlan: &self.pvlan,
+        };
+        wanted.check(no_vlan::TYPE)
+    }
+}
+
+/// What networks of all types are asked for with.
+struct Wanted<'w> {
+    name: &'w str,
+    physical_interface: &'w str,
+    given: Option<&'w str>,
+    switch: Option<&'w str>,
+    isolated: Option<bool>,
+    pvlan: &'w Option<String>,
+}
+
+impl Wanted<'_> {
+    fn check(&self, kind: &str) -> Result<()> {
+        validate::name("name", self.name)?;
+        interface("physicalInterface", self.physical_interface)?;
+        if let Some(given) = self.given.filter(|given| *given != kind) {
+            let details = format!("\"type\" must be \"{kind}\" here, not \"{given}\"");
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
-        check_switch(self.v_switch_type.as_deref())?;
+        check_switch(self.switch)?;
         validate::unsupported("isolated", &self.isolated.filter(|isolated| *isolated))?;
-        validate::unsupported("pvlan", &self.pvlan)
+        validate::unsupported("pvlan", self.pvlan)
     }
 }
 
@@ -56,9 +80,12 @@ fn interface(field: &str, name: &str) -> Result<()> {
     }
 }
 
+/// The only kind of switch so far.
+const SWITCH: &str = "LinuxBridge";
+
 fn check_switch(kind: Option<&str>) -> Result<()> {
     match kind {
-        None | Some("LinuxBridge") => Ok(()),
+        None | Some(SWITCH) => Ok(()),
         Some(other @ ("OvsDpdk" | "MacVlan")) => Err(codes::UNIMPLEMENTED
             .because(format!("\"vSwitchType\": \"{other}\" is not supported yet: use \"LinuxBridge\""))),
         Some(other) => Err(codes::INVALID_ARGUMENT
@@ -75,9 +102,131 @@ impl Api for CreateL2NoVlanNetwork {
         let uuid = self.resource_uuid.unwrap_or(job.id().cast());
         job.write(move |tx| {
             Box::pin(async move {
-                find::<ZoneInventory>(tx, self.zone_uuid).await?;
-                store::insert(tx, uuid, &self).await?;
+                let new = store::NewL2 {
+                    uuid,
+                    name: &self.name,
+                    description: self.description.as_deref(),
+                    zone: self.zone_uuid,
+                    physical_interface: &self.physical_interface,
+                    r#type: no_vlan::TYPE,
+                    virtual_network_id: 0,
+                };
+                store::insert(tx, new).await?;
                 show::<L2NetworkInventory>(tx, uuid).await
+            })
+        })
+        .await
+    }
+}
+
+api! {
+    CreateL2VlanNetwork: POST "/l2-networks/vlan" "params" {
+        vlan: i64,
+        name: String,
+        description: Option<String>,
+        zone_uuid: Id<Zone>,
+        physical_interface: String,
+        r#type: Option<String>,
+        v_switch_type: Option<String>,
+        isolated: Option<bool>,
+        pvlan: Option<String>,
+        resource_uuid: Option<Id<L2Network>>,
+    }
+}
+
+impl CreateL2VlanNetwork {
+    fn check(&self) -> Result<()> {
+        let wanted = Wanted {
+            name: &self.name,
+            physical_interface: &self.physical_interface,
+            given: self.r#type.as_deref(),
+            switch: self.v_switch_type.as_deref(),
+            isolated: self.isolated,
+            pvlan: &self.pvlan,
+        };
+        wanted.check(vlan::TYPE)?;
+        validate::within("vlan", self.vlan, vlan::IDS)
+    }
+}
+
+impl Api for CreateL2VlanNetwork {
+    const ROUTE: Route = CreateL2VlanNetwork::ROUTE;
+    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        self.check()?;
+        let uuid = self.resource_uuid.unwrap_or(job.id().cast());
+        job.write(move |tx| {
+            Box::pin(async move {
+                let new = store::NewL2 {
+                    uuid,
+                    name: &self.name,
+                    description: self.description.as_deref(),
+                    zone: self.zone_uuid,
+                    physical_interface: &self.physical_interface,
+                    r#type: vlan::TYPE,
+                    virtual_network_id: self.vlan,
+                };
+                store::insert(tx, new).await?;
+                show::<L2VlanNetworkInventory>(tx, uuid).await
+            })
+        })
+        .await
+    }
+}
+
+api! {
+    /// Makes it another VLAN, or with `type` `L2NoVlanNetwork` none, while no cluster has it.
+    ChangeL2NetworkVlanId: PUT "/l2-networks/{uuid}/actions" "changeL2NetworkVlanId" {
+        uuid: Id<L2Network>,
+        vlan: Option<i64>,
+        r#type: Option<String>,
+    }
+}
+
+impl ChangeL2NetworkVlanId {
+    /// The type and the number that it gets.
+    fn wanted(&self) -> Result<(&'static str, i64)> {
+        match (self.r#type.as_deref(), self.vlan) {
+            (Some(no_vlan::TYPE), None) => Ok((no_vlan::TYPE, 0)),
+            (Some(no_vlan::TYPE), Some(_)) => Err(codes::INVALID_ARGUMENT
+                .because(format!("an {} has no \"vlan\": leave it out", no_vlan::TYPE))),
+            (None | Some(vlan::TYPE), Some(id)) => {
+                validate::within("vlan", id, vlan::IDS).map(|()| (vlan::TYPE, id))
+            }
+            (None | Some(vlan::TYPE), None) => {
+                Err(codes::INVALID_ARGUMENT.because("\"vlan\" is missing: give a number from 1 to 4094"))
+            }
+            (Some(other), _) => Err(codes::INVALID_ARGUMENT.because(format!(
+                "\"type\" must be \"{}\" or \"{}\", not \"{other}\"",
+                vlan::TYPE,
+                no_vlan::TYPE
+            ))),
+        }
+    }
+}
+
+impl Api for ChangeL2NetworkVlanId {
+    const ROUTE: Route = ChangeL2NetworkVlanId::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        let (kind, id) = self.wanted()?;
+        job.write(move |tx| {
+            Box::pin(async move {
+                let l2 = super::usable(tx, self.uuid).await?;
+                if ![no_vlan::TYPE, vlan::TYPE].contains(&l2.r#type.as_str()) {
+                    let details = format!("l2 network \"{}\" is of type {}, which has no vlan", l2.name, l2.r#type);
+                    return Err(codes::INVALID_ARGUMENT.because(details));
+                }
+                if !store::change_vlan(tx, self.uuid, kind, id).await? {
+                    let details = format!(
+                        "l2 network \"{}\" is attached to clusters: its bridges there are of the vlan that it \
+                         has, so detach it first",
+                        l2.name
+                    );
+                    return Err(codes::STATE.because(details));
+                }
+                show::<L2NetworkInventory>(tx, self.uuid).await
             })
         })
         .await
@@ -154,10 +303,30 @@ api! {
     GetL2NetworkTypes: GET "/l2-networks/types" {}
 }
 
+api! {
+    GetVSwitchTypes: GET "/l2-networks/vSwitchTypes" {}
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Switches {
+    v_switch_types: Vec<&'static str>,
+}
+
+impl Ask for GetVSwitchTypes {
+    const ROUTE: Route = GetVSwitchTypes::ROUTE;
+    type Reply = Switches;
+
+    async fn answer(self, _asked: Asked) -> Result<Switches> {
+        Ok(Switches { v_switch_types: vec![SWITCH] })
+    }
+}
+
 impl Ask for GetL2NetworkTypes {
     const ROUTE: Route = GetL2NetworkTypes::ROUTE;
+    type Reply = Types;
 
-    async fn answer(self, _asked: Asked) -> Result<Value> {
-        Ok(json!({ "types": L2_NETWORKS.types().collect::<Vec<_>>() }))
+    async fn answer(self, _asked: Asked) -> Result<Types> {
+        Ok(L2_NETWORKS.types().into_iter().collect())
     }
 }

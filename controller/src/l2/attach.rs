@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cascade::ATTACHMENT;
 use super::host_hook::{Wish, everywhere};
-use super::{L2Network, L2NetworkInventory, store, usable};
+use super::{AFTER_ATTACH, Attaching, BEFORE_ATTACH, L2Network, L2NetworkInventory, store, usable};
 use crate::cluster::{Cluster, ClusterInventory};
 
 /// A host that does not answer for so long is not there.
@@ -41,6 +41,11 @@ impl Attach {
         store::leave(tx, self.l2, self.cluster).await
     }
 
+    async fn told(&self, cx: &Cx) -> Result<Attaching> {
+        let mut tx = cx.read().await?;
+        Ok(Attaching { l2: find(&mut tx, self.l2).await?, cluster: find(&mut tx, self.cluster).await? })
+    }
+
     async fn realize(&mut self, cx: &Cx) -> Result<()> {
         bring_about(cx, self.l2, self.cluster, Wish::Realized).await
     }
@@ -66,14 +71,22 @@ async fn check(tx: &mut Tx, l2: &L2NetworkInventory, cluster: &ClusterInventory)
     for other in store::in_cluster(tx, cluster.uuid).await? {
         if other.uuid != l2.uuid && other.driver()?.bridge_name(&other) == bridge {
             let details = format!(
-                "l2 network \"{}\" uses interface \"{}\" in cluster \"{}\" already: detach it first, or use \
-                 another interface",
-                other.name, other.physical_interface, cluster.name
+                "l2 network \"{}\" uses {} in cluster \"{}\" already: detach it first, or use another",
+                other.name,
+                place_of(&other),
+                cluster.name
             );
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
     }
     Ok(())
+}
+
+fn place_of(l2: &L2NetworkInventory) -> String {
+    match l2.virtual_network_id {
+        0 => format!("interface \"{}\"", l2.physical_interface),
+        id => format!("{id} of interface \"{}\"", l2.physical_interface),
+    }
 }
 
 pub(super) async fn bring_about(cx: &Cx, l2: Id<L2Network>, cluster: Id<Cluster>, wish: Wish) -> Result<()> {
@@ -98,8 +111,10 @@ impl Flow for Attach {
     fn steps() -> Steps<Self> {
         Steps::new()
             .record_undo("enter", Self::enter, Self::forget)
+            .point(&BEFORE_ATTACH, |attach, cx| Box::pin(attach.told(cx)))
             .act_undo("realize", Self::realize, Self::remove)
             .limit(HOST_LIMIT)
+            .point(&AFTER_ATTACH, |attach, cx| Box::pin(attach.told(cx)))
             .record("attached", Self::attached)
     }
 

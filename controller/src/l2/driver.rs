@@ -5,7 +5,7 @@ use engine::Result;
 use engine::driver::Family;
 use engine::flow::Cx;
 
-use super::{L2NetworkInventory, no_vlan};
+use super::{L2NetworkInventory, no_vlan, vlan};
 use crate::host::HostInventory;
 
 /// One kind of L2 network. Every command succeeds when what it wants is so already.
@@ -24,4 +24,4 @@ pub trait L2Driver: Sync {
 
 /// All of them; a new one is a file and a line here.
 pub static L2_NETWORKS: Family<dyn L2Driver> =
-    Family { kind: "l2 network", drivers: &[(no_vlan::TYPE, &no_vlan::NoVlan)] };
+    Family::new("l2 network", &[(no_vlan::TYPE, &no_vlan::NoVlan), (vlan::TYPE, &vlan::Vlan)]);

@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::flow::Cx;
+use engine::hook::Hook;
 use engine::inventory::find;
 use engine::{ErrorCode, Result, codes};
 use futures::future::{join_all, try_join_all};
 
 use super::{L2NetworkInventory, store};
 use crate::host::HostInventory;
-use crate::host::hook::HostHook;
 
 pub struct L2Networks;
 
 #[async_trait]
-impl HostHook for L2Networks {
-    async fn connected(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
+impl Hook<HostInventory> for L2Networks {
+    async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::wanted_in_cluster(&mut cx.read().await?, host.cluster_uuid).await?;
         try_join_all(networks.iter().map(|l2| realize(cx, host, l2))).await.map(|_| ())
     }
 
-    async fn leaving(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
+    async fn undo(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::in_cluster(&mut cx.read().await?, host.cluster_uuid).await?;
         try_join_all(networks.iter().map(|l2| remove(cx, host, l2))).await.map(|_| ())
     }

@@ -7,22 +7,39 @@ use md5::{Digest, Md5};
 use wire::calls::network::{CheckInterfaces, CreateBridge, DeleteBridge};
 
 use super::driver::L2Driver;
-use super::{L2Network, L2NetworkInventory};
+use super::{L2Network, L2NetworkInventory, store};
 use crate::host::{HostInventory, kvm};
 
 pub(super) const TYPE: &str = "L2NoVlanNetwork";
 
 /// What Linux takes as the name of an interface.
-const LONGEST_NAME: usize = 15;
+pub(super) const LONGEST_NAME: usize = 15;
 
 pub(super) struct NoVlan;
 
 /// `br_<interface>`; a long interface's name is replaced by the first digits of its MD5.
 fn bridge_name(interface: &str) -> String {
-    let room = LONGEST_NAME - "br_".len();
+    format!("br_{}", short(interface, LONGEST_NAME - "br_".len()))
+}
+
+/// The name, or the first digits of its MD5 when it needs more room.
+pub(super) fn short(interface: &str, room: usize) -> String {
     match interface.len() > room {
-        false => format!("br_{interface}"),
-        true => format!("br_{}", &hex::encode(Md5::digest(interface.as_bytes()))[..room]),
+        false => interface.to_owned(),
+        true => hex::encode(Md5::digest(interface.as_bytes()))[..room].to_owned(),
+    }
+}
+
+/// The host has the interface, and it is up.
+pub(super) async fn must_be_there(cx: &Cx, host: &HostInventory, interface: &str) -> Result<()> {
+    let check = CheckInterfaces { interface_names: vec![interface.to_owned()] };
+    let checked = cx.call(&kvm::agent(cx.engine(), host), &check).await?;
+    match checked.failed_interface_names.first() {
+        None => Ok(()),
+        Some(missing) => {
+            let details = format!("host \"{}\" has no interface \"{missing}\"", host.name);
+            Err(codes::OPERATION.because(details))
+        }
     }
 }
 
@@ -53,20 +70,15 @@ impl L2Driver for NoVlan {
     }
 
     async fn realize(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {
-        let agent = kvm::agent(cx.engine(), host);
-        let check = CheckInterfaces { interface_names: vec![l2.physical_interface.clone()] };
-        let checked = cx.call(&agent, &check).await?;
-        if let Some(missing) = checked.failed_interface_names.first() {
-            let details = format!("host \"{}\" has no interface \"{missing}\"", host.name);
-            return Err(codes::OPERATION.because(details));
-        }
+        must_be_there(cx, host, &l2.physical_interface).await?;
         let bridge = CreateBridge {
             physical_interface_name: l2.physical_interface.clone(),
             bridge_name: self.bridge_name(l2),
             l2_network_uuid: l2.uuid.to_string(),
+            mtu: store::mtu(&mut cx.read().await?, l2.uuid).await?,
             ..Default::default()
         };
-        cx.call(&agent, &bridge).await.map(|_| ())
+        cx.call(&kvm::agent(cx.engine(), host), &bridge).await.map(|_| ())
     }
 
     async fn remove(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {

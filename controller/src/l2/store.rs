@@ -1,17 +1,19 @@
 use engine::db::{Tx, Value};
+use engine::inventory::find;
 use engine::{Id, Result, Stamp, args, codes};
 
-use super::api::{CreateL2NoVlanNetwork, UpdateL2Network};
-use super::{L2Network, L2NetworkInventory, no_vlan};
-use crate::cluster::Cluster;
+use super::api::UpdateL2Network;
+use super::{L2_NETWORKS, L2Network, L2NetworkInventory};
+use crate::cluster::{Cluster, ClusterInventory};
 use crate::host::HostInventory;
+use crate::zone::{Zone, ZoneInventory};
 
 pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM l2_network x \
      JOIN account_resource_ref r ON r.resource_uuid = x.uuid WHERE r.account_uuid IN ($*)";
 pub(super) const IN_ZONE: &str = "SELECT uuid, name, zone_uuid FROM l2_network WHERE zone_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO l2_network (uuid, name, description, zone_uuid, physical_interface, type, \
      v_switch_type, virtual_network_id, isolated, create_date, last_op_date) \
-     VALUES ($1, $2, $3, $4, $5, $6, 'LinuxBridge', 0, FALSE, $7, $7)";
+     VALUES ($1, $2, $3, $4, $5, $6, 'LinuxBridge', $8, FALSE, $7, $7)";
 const UPDATE: &str = "UPDATE l2_network SET name = coalesce($2, name), \
      description = coalesce($3, description), last_op_date = $4 WHERE uuid = $1";
 const MARK: &str = "UPDATE l2_network SET deleting = $2 WHERE uuid = $1";
@@ -34,6 +36,15 @@ const IN_CLUSTER: &str = "SELECT l.* FROM l2_network l \
      JOIN l2_network_cluster c ON c.l2_network_uuid = l.uuid WHERE c.cluster_uuid = $1";
 const WANTED_IN_CLUSTER: &str = "SELECT l.* FROM l2_network l \
      JOIN l2_network_cluster c ON c.l2_network_uuid = l.uuid WHERE c.cluster_uuid = $1 AND c.state <> 'Detaching'";
+const CLUSTERS_WITHOUT: &str = "SELECT c.* FROM cluster c WHERE c.zone_uuid = $2 AND NOT EXISTS (SELECT 1 \
+     FROM l2_network_cluster a WHERE a.cluster_uuid = c.uuid AND a.l2_network_uuid = $1) \
+     ORDER BY c.name, c.uuid LIMIT $3 OFFSET $4";
+const NETWORKS_WITHOUT: &str = "SELECT n.* FROM l2_network n WHERE n.zone_uuid = $2 AND NOT EXISTS (SELECT 1 \
+     FROM l2_network_cluster a WHERE a.l2_network_uuid = n.uuid AND a.cluster_uuid = $1) \
+     ORDER BY n.name, n.uuid LIMIT $3 OFFSET $4";
+const MTU: &str = "SELECT max(mtu) FROM l3_network WHERE l2_network_uuid = $1";
+const CHANGE_VLAN: &str = "UPDATE l2_network SET type = $2, virtual_network_id = $3, last_op_date = $4 \
+     WHERE uuid = $1 AND NOT EXISTS (SELECT 1 FROM l2_network_cluster c WHERE c.l2_network_uuid = $1)";
 const HOSTS: &str = "SELECT * FROM host_view WHERE cluster_uuid = $1 ORDER BY uuid";
 const HOSTS_OF: &str = "SELECT h.* FROM host_view h \
      JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid WHERE c.l2_network_uuid = $1 ORDER BY h.uuid";
@@ -46,9 +57,25 @@ pub(super) struct Attachment {
     pub cluster: Id<Cluster>,
 }
 
-pub(super) async fn insert(tx: &mut Tx, uuid: Id<L2Network>, l2: &CreateL2NoVlanNetwork) -> Result<()> {
-    let mut row = args![uuid, &l2.name, l2.description.as_deref(), l2.zone_uuid];
-    row.extend(args![&l2.physical_interface, no_vlan::TYPE, Stamp::now()]);
+/// A network of any type.
+#[derive(Clone, Copy, Debug)]
+pub struct NewL2<'n> {
+    pub uuid: Id<L2Network>,
+    pub name: &'n str,
+    pub description: Option<&'n str>,
+    pub zone: Id<Zone>,
+    pub physical_interface: &'n str,
+    pub r#type: &'n str,
+    /// What tells it apart from others on the interface; 0 when nothing does.
+    pub virtual_network_id: i64,
+}
+
+/// Enters a network of a type that there is, into a zone that is there.
+pub async fn insert(tx: &mut Tx, new: NewL2<'_>) -> Result<()> {
+    L2_NETWORKS.get(new.r#type)?;
+    find::<ZoneInventory>(tx, new.zone).await?;
+    let mut row = args![new.uuid, new.name, new.description, new.zone, new.physical_interface];
+    row.extend(args![new.r#type, Stamp::now(), new.virtual_network_id]);
     tx.exec(INSERT, row).await?;
     Ok(())
 }
@@ -135,7 +162,38 @@ pub(super) async fn hosts(tx: &mut Tx, cluster: Id<Cluster>) -> Result<Vec<HostI
     tx.all(HOSTS, args![cluster]).await
 }
 
+/// The longest frames that its L3 networks ask for; none when none does.
+pub(super) async fn mtu(tx: &mut Tx, l2: Id<L2Network>) -> Result<Option<u32>> {
+    let (mtu,): (Option<i64>,) = tx.one(MTU, args![l2]).await?;
+    Ok(mtu.and_then(|mtu| u32::try_from(mtu).ok()))
+}
+
+/// False when a cluster has it.
+pub(super) async fn change_vlan(tx: &mut Tx, l2: Id<L2Network>, kind: &str, vlan: i64) -> Result<bool> {
+    Ok(tx.exec(CHANGE_VLAN, args![l2, kind, vlan, Stamp::now()]).await? == 1)
+}
+
 /// The hosts of all clusters that the network is attached to.
 pub(super) async fn hosts_of(tx: &mut Tx, l2: Id<L2Network>) -> Result<Vec<HostInventory>> {
     tx.all(HOSTS_OF, args![l2]).await
+}
+
+/// Clusters of the zone that have not the network: so many, after so many.
+pub(super) async fn clusters_without(
+    tx: &mut Tx,
+    network: Id<L2Network>,
+    zone: Id<Zone>,
+    (start, limit): (i64, i64),
+) -> Result<Vec<ClusterInventory>> {
+    tx.all(CLUSTERS_WITHOUT, args![network, zone, limit, start]).await
+}
+
+/// Networks of the zone that the cluster has not.
+pub(super) async fn networks_without(
+    tx: &mut Tx,
+    cluster: Id<Cluster>,
+    zone: Id<Zone>,
+    (start, limit): (i64, i64),
+) -> Result<Vec<L2NetworkInventory>> {
+    tx.all(NETWORKS_WITHOUT, args![cluster, zone, limit, start]).await
 }

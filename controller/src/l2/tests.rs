@@ -153,7 +153,46 @@ async fn an_unsound_network_is_refused() {
         assert!(refused.details.contains(why), "{name}: {}", refused.details);
     }
     assert!(fleet.cloud.list("/l2-networks").await.is_empty());
-    assert_eq!(fleet.cloud.get("/l2-networks/types").await.unwrap()["types"], json!(["L2NoVlanNetwork"]));
+    assert_eq!(
+        fleet.cloud.get("/l2-networks/types").await.unwrap()["types"],
+        json!(["L2NoVlanNetwork", "L2VlanNetwork"])
+    );
+}
+
+#[tokio::test]
+async fn vlans_of_an_interface_have_a_bridge_each() {
+    let fleet = Fleet::start(1).await;
+    let vlan = async |id: i64| {
+        let params =
+            json!({ "name": "lan", "zoneUuid": fleet.zone, "physicalInterface": "eth0", "vlan": id });
+        fleet.cloud.create("/l2-networks/vlan", params).await
+    };
+    let made = vlan(100).await.unwrap();
+    assert_eq!((&made["vlan"], &made["type"]), (&json!(100), &json!("L2VlanNetwork")));
+    let (one, same, other) = (uuid(&made), uuid(&vlan(100).await.unwrap()), uuid(&vlan(7).await.unwrap()));
+    fleet.attach_l2(&one).await.unwrap();
+    fleet.attach_l2(&fleet.l2("plain", "eth0").await).await.unwrap();
+    let refused = fleet.attach_l2(&same).await.unwrap_err();
+    assert!(refused.details.contains("uses 100 of interface \"eth0\""), "{}", refused.details);
+
+    let path = |l2: &str| format!("/l2-networks/{l2}/actions");
+    let change =
+        async |l2: &str, wanted: Value| fleet.cloud.act(&path(l2), "changeL2NetworkVlanId", wanted).await;
+    let attached = change(&one, json!({ "vlan": 8 })).await.unwrap_err();
+    assert!(attached.details.contains("detach it first"), "{}", attached.details);
+    assert_eq!(change(&same, json!({ "vlan": 101 })).await.unwrap()["virtualNetworkId"], 101);
+    assert_eq!(change(&other, json!({ "type": "L2NoVlanNetwork" })).await.unwrap()["virtualNetworkId"], 0);
+    fleet.attach_l2(&same).await.unwrap();
+    assert_eq!(fleet.all_bridges(), [["br_eth0", "br_eth0_100 100", "br_eth0_101 101"]]);
+
+    let listed = fleet.cloud.list("/l2-networks/vlan?q=vlan=101").await;
+    assert_eq!(listed.iter().map(|l2| &l2["uuid"]).collect::<Vec<_>>(), [&json!(same)]);
+    assert_eq!(listed[0]["attachedClusterUuids"], json!([fleet.cluster]));
+    fleet.detach_l2(&one).await.unwrap();
+    assert_eq!(fleet.all_bridges(), [["br_eth0", "br_eth0_101 101"]]);
+    for wrong in [0, 4095, -1] {
+        assert!(vlan(wrong).await.unwrap_err().details.contains("vlan"), "{wrong}");
+    }
 }
 
 #[tokio::test]

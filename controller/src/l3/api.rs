@@ -1,11 +1,11 @@
 use std::net::Ipv4Addr;
 
-use engine::api::{Api, Ask, Asked, Job, Route, Settled};
+use engine::api::{Api, Ask, Asked, Job, Route, Settled, Types};
 use engine::cascade::DeleteMode;
 use engine::inventory::{Inventory, find, show};
 use engine::{Id, Result, api, codes, deletion};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::change::{Change, What};
 use super::{L3Network, L3NetworkInventory, store};
@@ -16,7 +16,7 @@ use crate::validate::{self, StateEvent};
 const TYPE: &str = "L3BasicNetwork";
 
 /// What a network is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Category {
     Public,
     #[default]
@@ -229,9 +229,10 @@ api! {
 
 impl Ask for GetL3NetworkTypes {
     const ROUTE: Route = GetL3NetworkTypes::ROUTE;
+    type Reply = Types;
 
-    async fn answer(self, _asked: Asked) -> Result<Value> {
-        Ok(json!({ "types": [TYPE] }))
+    async fn answer(self, _asked: Asked) -> Result<Types> {
+        Ok([TYPE].into_iter().collect())
     }
 }
 

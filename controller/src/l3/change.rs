@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::service::{self, Assigned};
-use super::store::{self, Facts};
+use super::store::{self, Facts, HostRoute};
 use super::{L3Network, L3NetworkInventory};
+use crate::l2;
 
 /// A host that does not answer for so long is not there.
 const HOST_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -20,6 +21,9 @@ const HOST_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) enum What {
     AddDns(String),
     RemoveDns(String),
+    AddRoute { prefix: String, nexthop: String },
+    RemoveRoute(String),
+    Mtu(i64),
     Facts(Facts),
     Attach(Vec<Assigned>),
     Detach(Vec<Assigned>),
@@ -42,6 +46,7 @@ pub(super) struct Change {
 struct Before {
     facts: Facts,
     dns: Vec<(String, i64)>,
+    routes: Vec<HostRoute>,
     services: Vec<Assigned>,
 }
 
@@ -67,6 +72,7 @@ impl Change {
         self.before = Some(Before {
             facts: store::facts(tx, self.l3).await?,
             dns: store::dns(tx, self.l3).await?,
+            routes: store::routes(tx, self.l3).await?,
             services: service::assigned(tx, self.l3).await?,
         });
         self.what.enter(tx, &l3).await
@@ -79,10 +85,18 @@ impl Change {
         for (dns, added) in &before.dns {
             store::add_dns(tx, self.l3, dns, Stamp(*added)).await?;
         }
+        store::clear_routes(tx, self.l3).await?;
+        for route in &before.routes {
+            store::put_route(tx, self.l3, route).await?;
+        }
         service::replace(tx, self.l3, &before.services).await
     }
 
     async fn refresh(&mut self, cx: &Cx) -> Result<()> {
+        if let What::Mtu(_) = self.what {
+            let l3: L3NetworkInventory = find(&mut cx.read().await?, self.l3).await?;
+            l2::refresh(cx, l3.l2_network_uuid).await?;
+        }
         refresh(cx, self.l3).await
     }
 }
@@ -101,6 +115,25 @@ impl What {
                     false => Err(codes::NOT_FOUND
                         .because(format!("l3 network \"{}\" has no dns server {dns}", l3.name))),
                 }
+            }
+            What::AddRoute { prefix, nexthop } => match store::add_route(tx, l3.uuid, prefix, nexthop).await?
+            {
+                true => Ok(()),
+                false => Err(codes::INVALID_ARGUMENT.because(format!(
+                    "l3 network \"{}\" has a route to {prefix} already: remove it first",
+                    l3.name
+                ))),
+            },
+            What::RemoveRoute(prefix) => {
+                match store::remove_route(tx, l3.uuid, prefix).await? {
+                    true => Ok(()),
+                    false => Err(codes::NOT_FOUND
+                        .because(format!("l3 network \"{}\" has no route to {prefix}", l3.name))),
+                }
+            }
+            What::Mtu(mtu) => {
+                let facts = Facts { mtu: Some(*mtu), ..store::facts(tx, l3.uuid).await? };
+                store::restore(tx, l3.uuid, &facts).await
             }
             What::Facts(facts) => store::restore(tx, l3.uuid, facts).await,
             What::Attach(services) => service::attach(tx, l3, services).await,

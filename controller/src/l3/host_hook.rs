@@ -3,22 +3,22 @@
 use async_trait::async_trait;
 use engine::Result;
 use engine::flow::Cx;
+use engine::hook::Hook;
 use futures::future::try_join_all;
 
 use super::{service, store};
 use crate::host::HostInventory;
-use crate::host::hook::HostHook;
 
 pub struct L3Networks;
 
 #[async_trait]
-impl HostHook for L3Networks {
-    async fn connected(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
+impl Hook<HostInventory> for L3Networks {
+    async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::on_host(&mut cx.read().await?, host).await?;
         try_join_all(networks.iter().map(|l3| service::rebuild(cx, host, l3))).await.map(|_| ())
     }
 
-    async fn leaving(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
+    async fn undo(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::on_host(&mut cx.read().await?, host).await?;
         try_join_all(networks.iter().map(|l3| service::leave(cx, host, l3))).await.map(|_| ())
     }

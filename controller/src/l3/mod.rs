@@ -17,22 +17,23 @@ pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use engine::db::Tx;
 use engine::flow::Cx;
-use engine::inventory::{attach, find, page_uuids, present};
+use engine::inventory::{Shown, attach, find, page_uuids, present};
 use engine::module::Module;
 use engine::{Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
-use crate::host::HostInventory;
+use crate::host::{self, HostInventory};
 use crate::l2::L2NetworkInventory;
 use crate::l2::{self, Attachment, L2Network};
 use crate::zone::Zone;
 use crate::zone::ZoneInventory;
 use engine::query::Relation;
 
-pub use address::{Address, allocate, release};
+pub use address::{Address, allocate, drop_aside, put_back, release, set_aside};
 use service::NetworkServiceL3NetworkRefInventory;
 pub use service::{HOSTNAME, Lease, called, evict, serve, unserve};
 
@@ -46,6 +47,18 @@ inventory! {
         l3_network_uuid: Id<L3Network>,
         dns: String,
         create_date: Stamp,
+    }
+}
+
+inventory! {
+    /// A way to other networks that guests are told.
+    L3NetworkHostRouteInventory in "l3_network_host_route" {
+        id: i64,
+        l3_network_uuid: Id<L3Network>,
+        prefix: String,
+        nexthop: String,
+        create_date: Stamp,
+        last_op_date: Stamp,
     }
 }
 
@@ -66,12 +79,20 @@ inventory! {
         #[serde(rename = "enableIPAM")]
         enable_ipam: bool,
         isolated: bool,
+        mtu: Option<i64>,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill => [
+    } fill {
+        dns: Vec<String>,
+        ip_ranges: Vec<Shown<range::IpRangeInventory>>,
+        network_services: Vec<Shown<NetworkServiceL3NetworkRefInventory>>,
+        host_route: Vec<Shown<L3NetworkHostRouteInventory>>,
+        reserved_ip_ranges: Vec<Shown<range::ReservedIpRangeInventory>>,
+    } => [
         Relation::one::<ZoneInventory>("zone", "zone_uuid").back("l3Network"),
         Relation::one::<L2NetworkInventory>("l2Network", "l2_network_uuid").back("l3Network"),
         Relation::many::<L3NetworkDns>("dnsServers", "l3_network_uuid").shows("dns", "dns"),
+        Relation::many::<L3NetworkHostRouteInventory>("hostRoute", "l3_network_uuid"),
         Relation::many::<NetworkServiceL3NetworkRefInventory>("networkServices", "l3_network_uuid").back("l3Network"),
     ]
 }
@@ -86,8 +107,14 @@ impl L3NetworkInventory {
         attach(page, "ipRanges", owners.into_iter().zip(ranges))?;
         let services = service::of_all(tx, page_uuids(page)).await?;
         attach(page, "networkServices", services)?;
-        attach(page, "hostRoute", std::iter::empty::<(String, Value)>())?;
-        attach(page, "reservedIpRanges", std::iter::empty::<(String, Value)>())
+        let routes = store::routes_of_all(tx, page_uuids(page)).await?;
+        let owners: Vec<String> = routes.iter().map(|route| route.l3_network_uuid.to_string()).collect();
+        let routes = present(tx, &routes).await?;
+        attach(page, "hostRoute", owners.into_iter().zip(routes))?;
+        let reserved = range::reserved_of_all(tx, page_uuids(page)).await?;
+        let owners: Vec<String> = reserved.iter().map(|range| range.l3_network_uuid.to_string()).collect();
+        let reserved = present(tx, &reserved).await?;
+        attach(page, "reservedIpRanges", owners.into_iter().zip(reserved))
     }
 }
 
@@ -100,7 +127,21 @@ pub async fn rebuild(cx: &Cx, host: &HostInventory, l3: Id<L3Network>) -> Result
 /// How VMs are plugged into the network, the same on every host.
 pub async fn attachment(tx: &mut Tx, l3: Id<L3Network>) -> Result<Attachment> {
     let network: L3NetworkInventory = find(tx, l3).await?;
-    l2::attachment(tx, network.l2_network_uuid).await
+    let mtu = network.mtu.and_then(|mtu| u32::try_from(mtu).ok());
+    Ok(Attachment { mtu, ..l2::attachment(tx, network.l2_network_uuid).await? })
+}
+
+/// Where guests of a network learn their addresses.
+pub struct Guidance {
+    /// From a server of the network.
+    pub dhcp: bool,
+    pub dns: Vec<String>,
+}
+
+pub async fn guidance(tx: &mut Tx, l3: Id<L3Network>) -> Result<Guidance> {
+    let dhcp = service::assigned(tx, l3).await?.iter().any(|assigned| assigned.service == "DHCP");
+    let dns = store::dns(tx, l3).await?.into_iter().map(|(server, _)| server).collect();
+    Ok(Guidance { dhcp, dns })
 }
 
 const EVENTS: &[(&str, &str)] = &[("/l3/deleted", "it is gone")];
@@ -110,6 +151,7 @@ pub fn module() -> Module {
         .category("l3Network")
         .query::<L3NetworkInventory>("QueryL3Network", "/l3-networks")
         .related::<L3NetworkDns>()
+        .related::<L3NetworkHostRouteInventory>()
         .ask::<api::GetL3NetworkTypes>()
         .api::<api::CreateL3Network>()
         .api::<api::UpdateL3Network>()
@@ -117,6 +159,12 @@ pub fn module() -> Module {
         .api::<api::DeleteL3Network>()
         .api::<api::AddDnsToL3Network>()
         .api::<api::RemoveDnsFromL3Network>()
+        .api::<told::AddHostRouteToL3Network>()
+        .api::<told::RemoveHostRouteFromL3Network>()
+        .ask::<told::GetL3NetworkMtu>()
+        .api::<told::SetL3NetworkMtu>()
+        .hook(&host::CONNECTING, "l3 networks", &host_hook::L3Networks)
+        .after("primary storages")
         .flow::<change::Change>()
         .cascade(&cascade::L3NetworkKind, cascade::EDGES);
     #[cfg(test)]

@@ -3,7 +3,7 @@ use engine::{Id, Result, Stamp, args, codes};
 use serde::{Deserialize, Serialize};
 
 use super::api::{CreateL3Network, UpdateL3Network};
-use super::{L3Network, L3NetworkInventory};
+use super::{L3Network, L3NetworkHostRouteInventory, L3NetworkInventory};
 use crate::host::HostInventory;
 use crate::l2::L2NetworkInventory;
 
@@ -29,9 +29,21 @@ const ADD_DNS: &str = "INSERT INTO l3_network_dns (l3_network_uuid, dns, create_
      ON CONFLICT (l3_network_uuid, dns) DO NOTHING";
 const REMOVE_DNS: &str = "DELETE FROM l3_network_dns WHERE l3_network_uuid = $1 AND dns = $2";
 const CLEAR_DNS: &str = "DELETE FROM l3_network_dns WHERE l3_network_uuid = $1";
-const FACTS: &str = "SELECT name, description, dns_domain, category, system FROM l3_network WHERE uuid = $1";
+const ROUTES: &str = "SELECT id, prefix, nexthop, create_date, last_op_date FROM l3_network_host_route \
+     WHERE l3_network_uuid = $1 ORDER BY id";
+const ROUTES_OF_ALL: &str = "SELECT * FROM l3_network_host_route WHERE l3_network_uuid IN ($*) ORDER BY id";
+const ADD_ROUTE: &str = "INSERT INTO l3_network_host_route \
+     (id, l3_network_uuid, prefix, nexthop, create_date, last_op_date) \
+     SELECT coalesce(max(id), 0) + 1, $1, $2, $3, $4, $4 FROM l3_network_host_route WHERE TRUE \
+     ON CONFLICT (l3_network_uuid, prefix) DO NOTHING";
+const PUT_ROUTE: &str = "INSERT INTO l3_network_host_route \
+     (id, l3_network_uuid, prefix, nexthop, create_date, last_op_date) VALUES ($2, $1, $3, $4, $5, $6)";
+const REMOVE_ROUTE: &str = "DELETE FROM l3_network_host_route WHERE l3_network_uuid = $1 AND prefix = $2";
+const CLEAR_ROUTES: &str = "DELETE FROM l3_network_host_route WHERE l3_network_uuid = $1";
+const FACTS: &str =
+    "SELECT name, description, dns_domain, category, system, mtu FROM l3_network WHERE uuid = $1";
 const RESTORE: &str = "UPDATE l3_network SET name = $2, description = $3, dns_domain = $4, category = $5, \
-     system = $6 WHERE uuid = $1";
+     system = $6, mtu = $7 WHERE uuid = $1";
 const HOSTS: &str = "SELECT h.* FROM host_view h JOIN l3_network_host n ON n.host_uuid = h.uuid \
      WHERE n.l3_network_uuid = $1 ORDER BY h.uuid";
 const ON_HOST: &str = "SELECT l.* FROM l3_network l JOIN l3_network_host n ON n.l3_network_uuid = l.uuid \
@@ -45,6 +57,18 @@ pub(super) struct Facts {
     pub dns_domain: Option<String>,
     pub category: String,
     pub system: bool,
+    #[serde(default)]
+    pub mtu: Option<i64>,
+}
+
+/// A way that guests are told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, engine::db::Row)]
+pub(super) struct HostRoute {
+    pub id: i64,
+    pub prefix: String,
+    pub nexthop: String,
+    pub create_date: i64,
+    pub last_op_date: i64,
 }
 
 pub(super) async fn insert(
@@ -114,13 +138,50 @@ pub(super) async fn clear_dns(tx: &mut Tx, l3: Id<L3Network>) -> Result<()> {
     Ok(())
 }
 
+/// In the order in which they were added.
+pub(super) async fn routes(tx: &mut Tx, l3: Id<L3Network>) -> Result<Vec<HostRoute>> {
+    tx.all(ROUTES, args![l3]).await
+}
+
+pub(super) async fn routes_of_all(
+    tx: &mut Tx,
+    networks: Vec<Value>,
+) -> Result<Vec<L3NetworkHostRouteInventory>> {
+    tx.all_of(ROUTES_OF_ALL, networks).await
+}
+
+/// False when there is a way to the prefix already.
+pub(super) async fn add_route(tx: &mut Tx, l3: Id<L3Network>, prefix: &str, nexthop: &str) -> Result<bool> {
+    Ok(tx.exec(ADD_ROUTE, args![l3, prefix, nexthop, Stamp::now()]).await? == 1)
+}
+
+/// As it was.
+pub(super) async fn put_route(tx: &mut Tx, l3: Id<L3Network>, route: &HostRoute) -> Result<()> {
+    let mut row = args![l3, route.id, &route.prefix, &route.nexthop];
+    row.extend(args![route.create_date, route.last_op_date]);
+    tx.exec(PUT_ROUTE, row).await?;
+    Ok(())
+}
+
+/// False when it is not there.
+pub(super) async fn remove_route(tx: &mut Tx, l3: Id<L3Network>, prefix: &str) -> Result<bool> {
+    Ok(tx.exec(REMOVE_ROUTE, args![l3, prefix]).await? == 1)
+}
+
+pub(super) async fn clear_routes(tx: &mut Tx, l3: Id<L3Network>) -> Result<()> {
+    tx.exec(CLEAR_ROUTES, args![l3]).await?;
+    Ok(())
+}
+
 pub(super) async fn facts(tx: &mut Tx, l3: Id<L3Network>) -> Result<Facts> {
     tx.one(FACTS, args![l3]).await
 }
 
 pub(super) async fn restore(tx: &mut Tx, l3: Id<L3Network>, facts: &Facts) -> Result<()> {
     let (description, domain) = (facts.description.as_deref(), facts.dns_domain.as_deref());
-    tx.exec(RESTORE, args![l3, &facts.name, description, domain, &facts.category, facts.system]).await?;
+    let mut row = args![l3, &facts.name, description, domain, &facts.category, facts.system];
+    row.extend(args![facts.mtu]);
+    tx.exec(RESTORE, row).await?;
     Ok(())
 }
 

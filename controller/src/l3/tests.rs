@@ -1,3 +1,5 @@
+mod told;
+
 use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -126,6 +128,12 @@ impl Net {
         db.write(move |tx| Box::pin(async move { allocate(tx, l3, nic, wanted).await })).await
     }
 
+    /// How addresses are chosen.
+    async fn choose(&self, strategy: &str) -> Result<Value, Refused> {
+        let path = "/global-configurations/l3Network/ipAllocatorStrategy/actions";
+        self.fleet.cloud.act(path, "updateGlobalConfig", json!({ "value": strategy })).await
+    }
+
     async fn release(&self, nic: Id<Any>) {
         let db = self.fleet.cloud.engine.db();
         db.write(move |tx| Box::pin(async move { release(tx, nic).await })).await.unwrap();
@@ -243,9 +251,7 @@ async fn a_wanted_address_is_given_when_it_is_free() {
 #[tokio::test]
 async fn the_first_address_is_given_when_that_strategy_is_set() {
     let net = Net::start(1).await;
-    let path = "/global-configurations/l3Network/ipAllocatorStrategy/actions";
-    let value = json!({ "value": "FirstAvailableIpAllocatorStrategy" });
-    net.fleet.cloud.act(path, "updateGlobalConfig", value).await.unwrap();
+    net.choose("FirstAvailableIpAllocatorStrategy").await.unwrap();
     net.range("10.1.0.30", "10.1.0.31").await.unwrap();
     net.range("10.1.0.10", "10.1.0.11").await.unwrap();
     let mut given = Vec::new();
@@ -253,8 +259,7 @@ async fn the_first_address_is_given_when_that_strategy_is_set() {
         given.push(net.allocate(nic, None).await.unwrap().ip);
     }
     assert_eq!(given, ["10.1.0.10", "10.1.0.11", "10.1.0.30", "10.1.0.31"]);
-    let wrong =
-        net.fleet.cloud.act(path, "updateGlobalConfig", json!({ "value": "Best" })).await.unwrap_err();
+    let wrong = net.choose("Best").await.unwrap_err();
     assert!(wrong.details.contains("RandomIpAllocatorStrategy"), "{}", wrong.details);
 }
 
@@ -337,7 +342,7 @@ async fn services_are_attached_and_detached() {
     let net = Net::start(1).await;
     let providers = net.fleet.cloud.list("/network-services/providers").await;
     let known: Vec<_> = providers.iter().map(|p| p["type"].as_str().unwrap()).collect();
-    assert_eq!(known, NETWORK_SERVICES.types().collect::<Vec<_>>(), "each driver has its row");
+    assert_eq!(known, NETWORK_SERVICES.types(), "each driver has its row");
     assert_eq!(providers[0]["networkServiceTypes"], json!(["DHCP", "DNS"]));
     let services = json!({ "networkServices": { uuid(&providers[0]): ["DHCP", "DNS"] } });
     let path = net.path("/network-services");
@@ -452,6 +457,19 @@ async fn guests_leave_an_address_to_the_server() {
 }
 
 #[tokio::test]
+async fn the_server_leaves_an_address_to_the_guest_that_wants_it() {
+    let net = Net::start(1).await;
+    net.range("10.1.0.10", "10.1.0.11").await.unwrap();
+    let services = json!({ "networkServices": { "Flat": ["DHCP"] } });
+    net.fleet.cloud.create(&net.path("/network-services"), services).await.unwrap();
+    net.choose("FirstAvailableIpAllocatorStrategy").await.unwrap();
+    let nics = net.nics(1).await;
+    assert_eq!(net.allocate(nics[0], Some("10.1.0.10")).await.unwrap().ip, "10.1.0.10");
+    let server = net.fleet.cloud.get(&net.path("/dhcp-ip")).await.unwrap();
+    assert_eq!(server["ip"], "10.1.0.11");
+}
+
+#[tokio::test]
 async fn a_host_that_comes_back_serves_exactly_the_guests_that_it_has() {
     let net = Net::served(1).await;
     net.guest("web", "fa:00:00:00:00:01", 0).await;
@@ -518,4 +536,44 @@ async fn a_deleted_zone_leaves_nothing_of_its_networks() {
     {
         assert!(net.fleet.cloud.list(list).await.is_empty(), "{list}");
     }
+}
+
+#[tokio::test]
+async fn what_is_reserved_is_given_to_nobody() {
+    let net = Net::start(1).await;
+    net.range("10.1.0.10", "10.1.0.15").await.unwrap();
+    let cloud = &net.fleet.cloud;
+    let reserve = async |start: &str, end: &str| {
+        cloud.create(&net.path("/reserved-ip-ranges"), json!({ "startIp": start, "endIp": end })).await
+    };
+    let reserved = reserve("10.1.0.12", "10.1.0.14").await.unwrap();
+    assert!(reserve("10.1.0.14", "10.1.0.20").await.unwrap_err().details.contains("is reserved already"));
+    assert!(reserve("10.1.0.9", "10.1.0.8").await.unwrap_err().details.contains("must not come after"));
+    assert_eq!(net.shown().await["reservedIpRanges"][0]["uuid"], reserved["uuid"]);
+    let free = async || -> Vec<String> {
+        let free = cloud.list(&format!("/l3-networks/ip/free?l3NetworkUuid={}", net.l3)).await;
+        free.iter().map(|one| one["ip"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(free().await, ["10.1.0.10", "10.1.0.11", "10.1.0.15"]);
+    let take = async |nic: Id<Any>, wanted: Option<&str>| {
+        let (l3, wanted) = (net.id(), wanted.map(|ip| ip.parse().unwrap()));
+        cloud.engine.db().write(move |tx| Box::pin(allocate(tx, l3, nic, wanted))).await
+    };
+    let nics = net.nics(4).await;
+    let refused = take(nics[3], Some("10.1.0.13")).await.unwrap_err();
+    assert!(refused.details().contains("or is reserved"), "{refused}");
+    let mut taken = Vec::new();
+    for nic in &nics[..3] {
+        taken.push(take(*nic, None).await.unwrap().ip);
+    }
+    taken.sort();
+    assert_eq!(taken, ["10.1.0.10", "10.1.0.11", "10.1.0.15"]);
+    let full = take(nics[3], None).await.unwrap_err();
+    assert!(full.details().contains("3 of 3 are in use"), "{full}");
+    let (_, tenant) = cloud.tenant("t").await;
+    let path = format!("/l3-networks/reserved-ip-ranges/{}", uuid(&reserved));
+    assert_eq!(tenant.delete(&path).await.unwrap_err().status, 404);
+    cloud.delete(&path).await.unwrap();
+    assert_eq!(free().await, ["10.1.0.12", "10.1.0.13", "10.1.0.14"]);
+    assert_eq!(take(nics[3], Some("10.1.0.13")).await.unwrap().ip, "10.1.0.13");
 }

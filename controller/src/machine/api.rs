@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::DeleteMode;
-use engine::inventory::{find, show};
+use engine::inventory::{Shown, find, show, shown};
 use engine::{Id, Result, Stamp, api, codes};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 use wire::tls::{self, Role, Token};
 
 use super::{
@@ -45,10 +47,23 @@ impl CreateEnrolmentToken {
     }
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct TokenMade {
+    inventory: TokenAndSecret,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct TokenAndSecret {
+    #[serde(flatten)]
+    shown: Shown<EnrolmentTokenInventory>,
+    token: String,
+}
+
 impl Ask for CreateEnrolmentToken {
     const ROUTE: Route = CreateEnrolmentToken::ROUTE;
+    type Reply = TokenMade;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<TokenMade> {
         let (ttl, engine) = (self.check()?, asked.engine);
         if matches!(engine.of::<Agents>(), Agents::Plain) {
             let details = "this controller speaks with agents in the plain: configure agents = \"certified\"";
@@ -62,13 +77,12 @@ impl Ask for CreateEnrolmentToken {
         let made = engine.db().write(move |tx| {
             Box::pin(async move {
                 store::insert_token(tx, uuid, &self, &hashed, until).await?;
-                show::<EnrolmentTokenInventory>(tx, uuid).await
+                shown::<EnrolmentTokenInventory>(tx, uuid).await
             })
         });
-        let mut made = made.await?;
-        let token = Token { id: uuid.to_string(), secret, authority };
-        made["inventory"]["token"] = json!(token.to_string());
-        Ok(made)
+        let shown = made.await?;
+        let token = Token { id: uuid.to_string(), secret, authority }.to_string();
+        Ok(TokenMade { inventory: TokenAndSecret { shown, token } })
     }
 }
 

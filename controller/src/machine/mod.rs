@@ -80,7 +80,7 @@ fn days(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs(number::<1, 3650>(text)?.unsigned_abs() * 24 * 3600))
 }
 
-const SETTINGS: &[AnySetting] = &[LIFE.entry(|text| LIFE.accepts(text))];
+const SETTINGS: &[AnySetting] = &[LIFE.entry(|text| LIFE.accepts(text)).within(1, 3650)];
 
 const EVENTS: &[(&str, &str)] = &[("/machine/revoked", "it is trusted no longer")];
 

@@ -1,6 +1,7 @@
 use engine::api::{Ask, Asked, Route};
 use engine::{Any, Id, Result, Stamp, api};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::ManagementNodeInventory;
 
@@ -11,11 +12,18 @@ api! {
     }
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    management_node_id: Id<Any>,
+}
+
 impl Ask for IsReadyToGo {
     const ROUTE: Route = IsReadyToGo::ROUTE;
     const OPEN: bool = true;
+    type Reply = Ready;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Ready> {
         let node = match self.management_node_id {
             None => asked.engine.era()?.id.cast(),
             Some(named) => {
@@ -23,7 +31,26 @@ impl Ask for IsReadyToGo {
                 engine::inventory::find::<ManagementNodeInventory>(&mut tx, named).await?.uuid.cast::<Any>()
             }
         };
-        Ok(json!({ "managementNodeId": node }))
+        Ok(Ready { management_node_id: node })
+    }
+}
+
+api! {
+    IsOpensourceVersion: GET "/meta-data/opensource" {}
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Licence {
+    opensource: bool,
+}
+
+impl Ask for IsOpensourceVersion {
+    const ROUTE: Route = IsOpensourceVersion::ROUTE;
+    const OPEN: bool = true;
+    type Reply = Licence;
+
+    async fn answer(self, _: Asked) -> Result<Licence> {
+        Ok(Licence { opensource: true })
     }
 }
 
@@ -31,12 +58,18 @@ api! {
     GetVersion: PUT "/management-nodes/actions" "getVersion" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct Version {
+    version: &'static str,
+}
+
 impl Ask for GetVersion {
     const ROUTE: Route = GetVersion::ROUTE;
     const OPEN: bool = true;
+    type Reply = Version;
 
-    async fn answer(self, _: Asked) -> Result<Value> {
-        Ok(json!({ "version": env!("CARGO_PKG_VERSION") }))
+    async fn answer(self, _: Asked) -> Result<Version> {
+        Ok(Version { version: env!("CARGO_PKG_VERSION") })
     }
 }
 
@@ -45,13 +78,28 @@ api! {
     GetCurrentTime: PUT "/management-nodes/actions" "getCurrentTime" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Now {
+    current_time: Time,
+}
+
+/// ZStack's words: the first are milliseconds.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+struct Time {
+    million_seconds: u64,
+    seconds: u64,
+}
+
 impl Ask for GetCurrentTime {
     const ROUTE: Route = GetCurrentTime::ROUTE;
     const OPEN: bool = true;
+    type Reply = Now;
 
-    async fn answer(self, _: Asked) -> Result<Value> {
+    async fn answer(self, _: Asked) -> Result<Now> {
         let millis = Stamp::now().millis();
-        Ok(json!({ "currentTime": { "MillionSeconds": millis, "Seconds": millis / 1000 } }))
+        Ok(Now { current_time: Time { million_seconds: millis, seconds: millis / 1000 } })
     }
 }
 
@@ -59,12 +107,18 @@ api! {
     GetManagementNodeArch: PUT "/management-nodes/actions" "getManagementNodeArch" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct NodeArchitecture {
+    architecture: &'static str,
+}
+
 impl Ask for GetManagementNodeArch {
     const ROUTE: Route = GetManagementNodeArch::ROUTE;
     const OPEN: bool = true;
+    type Reply = NodeArchitecture;
 
-    async fn answer(self, _: Asked) -> Result<Value> {
-        Ok(json!({ "architecture": std::env::consts::ARCH }))
+    async fn answer(self, _: Asked) -> Result<NodeArchitecture> {
+        Ok(NodeArchitecture { architecture: std::env::consts::ARCH })
     }
 }
 
@@ -72,13 +126,20 @@ api! {
     GetManagementNodeOS: PUT "/management/actions" "getManagementNodeOS" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct System {
+    name: Option<String>,
+    version: Option<String>,
+}
+
 impl Ask for GetManagementNodeOS {
     const ROUTE: Route = GetManagementNodeOS::ROUTE;
     const OPEN: bool = true;
+    type Reply = System;
 
-    async fn answer(self, _: Asked) -> Result<Value> {
+    async fn answer(self, _: Asked) -> Result<System> {
         let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        Ok(json!({ "name": of_release(&release, "NAME"), "version": of_release(&release, "VERSION_ID") }))
+        Ok(System { name: of_release(&release, "NAME"), version: of_release(&release, "VERSION_ID") })
     }
 }
 
@@ -93,14 +154,21 @@ api! {
     GetSupportAPIs: PUT "/management-nodes/actions" "getSupportAPIs" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Calls {
+    support_apis: Vec<&'static str>,
+}
+
 impl Ask for GetSupportAPIs {
     const ROUTE: Route = GetSupportAPIs::ROUTE;
     const OPEN: bool = true;
+    type Reply = Calls;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Calls> {
         let mut names: Vec<_> = asked.engine.entries().iter().map(|entry| entry.route.name).collect();
         names.sort_unstable();
-        Ok(json!({ "supportApis": names }))
+        Ok(Calls { support_apis: names })
     }
 }
 
@@ -109,11 +177,18 @@ api! {
     GetPlatformTimeZone: GET "/management-nodes/platform-timezone" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct TimeZone {
+    timezone: &'static str,
+    offset: &'static str,
+}
+
 impl Ask for GetPlatformTimeZone {
     const ROUTE: Route = GetPlatformTimeZone::ROUTE;
+    type Reply = TimeZone;
 
-    async fn answer(self, _: Asked) -> Result<Value> {
-        Ok(json!({ "timezone": "UTC", "offset": "+00:00" }))
+    async fn answer(self, _: Asked) -> Result<TimeZone> {
+        Ok(TimeZone { timezone: "UTC", offset: "+00:00" })
     }
 }
 

@@ -25,6 +25,7 @@ pub fn module() -> Module {
         .query::<ManagementNodeInventory>("QueryManagementNode", "/management-nodes")
         .ask::<api::IsReadyToGo>()
         .ask::<api::GetVersion>()
+        .ask::<api::IsOpensourceVersion>()
         .ask::<api::GetCurrentTime>()
         .ask::<api::GetManagementNodeArch>()
         .ask::<api::GetManagementNodeOS>()

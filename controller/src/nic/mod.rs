@@ -4,7 +4,7 @@ mod cascade;
 mod store;
 
 use engine::db::Tx;
-use engine::inventory::{attach, page_uuids};
+use engine::inventory::{Shown, attach, page_uuids};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::{Any, Id, Result, Stamp, inventory};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::l3::address::UsedIpInventory;
 use crate::l3::{L3Network, L3NetworkInventory};
 
-pub use store::{NewNic, add, of_vm, remove_all};
+pub use store::{NewNic, add, of_vm, remove, remove_all};
 
 /// Marks ids of NICs.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ inventory! {
         state: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill => [
+    } fill { used_ips: Vec<Shown<UsedIpInventory>> } => [
         Relation::one::<L3NetworkInventory>("l3Network", "l3_network_uuid").back("vmNic"),
         Relation::many::<UsedIpInventory>("usedIps", "vm_nic_uuid").back("vmNic"),
     ]

@@ -2,6 +2,7 @@ use std::net::Ipv4Addr;
 
 use engine::db::{Tx, Value};
 use engine::{Any, Id, Result, Stamp, args};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{VmNic, VmNicInventory};
@@ -20,7 +21,7 @@ const DELETE: &str = "DELETE FROM vm_nic WHERE uuid = $1";
 const USED_IPS: &str = "SELECT vm_nic_uuid, uuid, ip_range_uuid, l3_network_uuid, ip_version, ip, netmask, \
      gateway, used_for, ip_in_long, create_date, last_op_date FROM used_ip WHERE vm_nic_uuid IN ($*)";
 
-#[derive(Serialize, engine::db::Row)]
+#[derive(Serialize, engine::db::Row, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsedIp {
     vm_nic_uuid: String,
@@ -73,7 +74,7 @@ pub async fn of_vm(tx: &mut Tx, vm: Id<Any>) -> Result<Vec<VmNicInventory>> {
 }
 
 /// Removes a NIC and gives its address back.
-pub(super) async fn remove(tx: &mut Tx, nic: Id<VmNic>) -> Result<()> {
+pub async fn remove(tx: &mut Tx, nic: Id<VmNic>) -> Result<()> {
     l3::release(tx, nic.cast()).await?;
     tx.exec(DELETE, args![nic]).await?;
     Ok(())

@@ -4,7 +4,8 @@ use engine::api::{Api, Job, Route, Settled};
 use engine::inventory::{Inventory, show};
 use engine::{Id, Result, api, codes, deletion};
 
-use super::{ALLOCATOR_STRATEGIES, InstanceOffering, InstanceOfferingInventory, store};
+use super::{ALLOCATOR_STRATEGY, InstanceOffering, InstanceOfferingInventory, store};
+use crate::modules::check_allocator_strategy;
 use crate::validate::{self, StateEvent, within};
 
 const CPUS: RangeInclusive<i64> = 1..=1024;
@@ -31,7 +32,7 @@ impl CreateInstanceOffering {
     }
 
     pub(super) fn allocator_strategy(&self) -> &str {
-        self.allocator_strategy.as_deref().unwrap_or(ALLOCATOR_STRATEGIES[0])
+        self.allocator_strategy.as_deref().unwrap_or(ALLOCATOR_STRATEGY)
     }
 
     pub(super) fn sort_key(&self) -> i64 {
@@ -43,23 +44,13 @@ impl CreateInstanceOffering {
         within("cpuNum", self.cpu_num, CPUS)?;
         within("memorySize", self.memory_size, MEMORY)?;
         within("reservedMemorySize", self.reserved_memory_size(), 0..=self.memory_size)?;
-        strategy(self.allocator_strategy())?;
+        check_allocator_strategy(self.allocator_strategy())?;
         match self.r#type.as_deref() {
             None | Some("UserVm") => Ok(()),
             Some(other) => Err(codes::UNIMPLEMENTED.because(format!(
                 "instance offerings of type \"{other}\" are not supported: use \"UserVm\""
             ))),
         }
-    }
-}
-
-fn strategy(name: &str) -> Result<()> {
-    match ALLOCATOR_STRATEGIES.contains(&name) {
-        true => Ok(()),
-        false => Err(codes::INVALID_ARGUMENT.because(format!(
-            "there is no host allocator strategy \"{name}\"; there are {}",
-            ALLOCATOR_STRATEGIES.join(", ")
-        ))),
     }
 }
 
@@ -94,7 +85,7 @@ impl Api for UpdateInstanceOffering {
 
     async fn run(self, job: Job) -> Result<Settled> {
         self.name.as_deref().map_or(Ok(()), |name| validate::name("name", name))?;
-        self.allocator_strategy.as_deref().map_or(Ok(()), strategy)?;
+        self.allocator_strategy.as_deref().map_or(Ok(()), check_allocator_strategy)?;
         job.write(move |tx| {
             Box::pin(async move {
                 store::update(tx, &self).await?;

@@ -33,9 +33,8 @@ inventory! {
     }
 }
 
-/// How VMs find their hosts: the names that an offering may carry, the default first. The module of VMs
-/// has a strategy for each.
-pub const ALLOCATOR_STRATEGIES: &[&str] = &["LeastVmPreferredHostAllocatorStrategy"];
+/// How VMs find their hosts, where nothing else is said.
+pub const ALLOCATOR_STRATEGY: &str = "LeastVmPreferredHostAllocatorStrategy";
 
 pub fn module() -> Module {
     Module::new("offering")

@@ -1,6 +1,5 @@
 use serde_json::{Value, json};
 
-use super::ALLOCATOR_STRATEGIES;
 use crate::config::Ports;
 use crate::testing::Cloud;
 
@@ -18,7 +17,7 @@ async fn an_offering_lives_from_its_creation_to_its_deletion() {
         (&json!(0), &json!(0), &json!(0))
     );
     assert_eq!((&made["type"], &made["state"]), (&json!("UserVm"), &json!("Enabled")));
-    assert_eq!(made["allocatorStrategy"], ALLOCATOR_STRATEGIES[0]);
+    assert_eq!(made["allocatorStrategy"], super::ALLOCATOR_STRATEGY);
 
     let path = format!("/instance-offerings/{}", made["uuid"].as_str().unwrap());
     let actions = format!("{path}/actions");
@@ -39,7 +38,7 @@ async fn an_offering_that_no_vm_could_have_is_refused() {
         ("cpuNum", json!(-1), "between 1 and 1024"),
         ("memorySize", json!((16 << 20) - 1), "between 16777216"),
         ("reservedMemorySize", json!((1 << 30) + 1), "\"reservedMemorySize\""),
-        ("allocatorStrategy", json!("Best"), ALLOCATOR_STRATEGIES[0]),
+        ("allocatorStrategy", json!("Best"), super::ALLOCATOR_STRATEGY),
         ("type", json!("VirtualRouter"), "UserVm"),
         ("name", json!(" "), "\"name\""),
         ("speed", json!(1), "speed"),

@@ -89,20 +89,34 @@ async fn join_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) ->
     let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
     let hosts = store::connected_hosts(&mut tx, cluster).await?;
     drop(tx);
-    try_join_all(hosts.iter().map(|host| host_hook::join(cx, host, &storage))).await.map(|_| ())
+    if storage.shared {
+        // The others show the first one that they see the same.
+        if let Some(first) = hosts.first() {
+            host_hook::join(cx, first, &storage).await?;
+        }
+    }
+    let rest = hosts.iter().skip(usize::from(storage.shared));
+    try_join_all(rest.map(|host| host_hook::join(cx, host, &storage))).await.map(|_| ())
 }
 
-/// A host that holds volumes of the storage keeps them, with the cached images that they are made of.
+/// A host that holds volumes of the storage keeps them, with the cached images that they are made of. What a
+/// shared storage keeps for all goes with the last host, when no volume is left on it.
 pub(super) async fn leave_all(cx: &Cx, storage: Id<PrimaryStorage>, cluster: Id<Cluster>) -> Result<()> {
     let mut tx = cx.read().await?;
     let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
-    let mut empty = Vec::new();
-    for host in store::connected_hosts(&mut tx, cluster).await? {
+    let (mut empty, hosts) = (Vec::new(), store::connected_hosts(&mut tx, cluster).await?);
+    let elsewhere =
+        store::hosts_of(&mut tx, storage.uuid).await?.iter().any(|host| host.cluster_uuid != cluster);
+    let done_with = !elsewhere && !store::holds_volumes(&mut tx, storage.uuid).await?;
+    for host in hosts {
         if store::volumes_on(&mut tx, storage.uuid, host.uuid).await? == 0 {
             empty.push(host);
         }
     }
     drop(tx);
+    if let Some(last) = empty.first().filter(|_| done_with && storage.shared) {
+        host_hook::clear(cx, last, &storage).await?;
+    }
     try_join_all(empty.iter().map(|host| host_hook::leave(cx, host, &storage))).await.map(|_| ())
 }
 

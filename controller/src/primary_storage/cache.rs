@@ -4,7 +4,7 @@
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::find;
-use engine::{Any, Id, Result};
+use engine::{Any, ErrorCode, Id, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +17,9 @@ use crate::host::{Host, HostInventory};
 pub(super) struct Cache {
     storage: Id<PrimaryStorage>,
     host: Id<Host>,
+    /// It is there for all hosts.
+    #[serde(default)]
+    shared: bool,
     wanted: Wanted,
     /// Volumes may stand on it already.
     known: bool,
@@ -32,12 +35,27 @@ pub async fn cached(
     wanted: &Wanted,
     known: bool,
 ) -> Result<Placed> {
-    if known {
+    // Two hosts must not bring one file.
+    if known && !storage.shared {
         return storage.driver()?.cache(cx, host, storage, wanted).await;
     }
+    // A step may bring several.
+    let label = format!("cache {}", wanted.image);
     let (wanted, placed) = (wanted.clone(), Placed::default());
-    let cache = Cache { storage: storage.uuid, host: host.uuid, wanted, known: false, placed };
-    Ok(serde_json::from_value(cx.sub("cache", cache).await?)?)
+    let shared = storage.shared;
+    let cache = Cache { storage: storage.uuid, host: host.uuid, shared, wanted, known: false, placed };
+    Ok(serde_json::from_value(cx.sub(&label, cache).await?)?)
+}
+
+/// What the flows own that bring an image to a cache and take it away.
+pub(super) fn id(storage: Id<PrimaryStorage>, host: Option<Id<Host>>, image: &str) -> Id<Any> {
+    let host = host.map(|host| host.to_string()).unwrap_or_default();
+    Id::derived(&[&storage.to_string(), &host, image, "cache"])
+}
+
+/// Whether an agent could not make a volume because its template is not in the cache, in ZStack's words.
+pub fn says_uncached(error: &ErrorCode) -> bool {
+    error.details().contains("unable to find image in cache")
 }
 
 impl Cache {
@@ -78,7 +96,7 @@ impl Flow for Cache {
     const NAME: &'static str = "primary_storage.cache";
 
     fn resource(&self) -> Id<Any> {
-        Id::derived(&[&self.storage.to_string(), &self.host.to_string(), &self.wanted.image, "cache"])
+        id(self.storage, (!self.shared).then_some(self.host), &self.wanted.image)
     }
 
     fn title(&self) -> String {

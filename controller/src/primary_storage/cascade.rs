@@ -77,6 +77,9 @@ impl Kind for PrimaryStorageKind {
         let storage: PrimaryStorageInventory = find(&mut tx, id).await?;
         let hosts = store::hosts_of(&mut tx, storage.uuid).await?;
         drop(tx);
+        if let Some(one) = hosts.iter().find(|host| storage.shared && host.is_connected()) {
+            host_hook::clear(cx, one, &storage).await?;
+        }
         for host in hosts.iter().filter(|host| host.is_connected()) {
             host_hook::leave(cx, host, &storage).await?;
         }

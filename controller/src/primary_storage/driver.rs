@@ -1,12 +1,14 @@
 //! Kinds of primary storage: how volumes come into being and go.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use engine::Result;
 use engine::driver::Family;
 use engine::flow::Cx;
+use engine::{Engine, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{PrimaryStorageInventory, local};
+use super::{PrimaryStorageInventory, local, shared_mount_point};
 use crate::host::HostInventory;
 
 /// What a storage has on a host, bytes.
@@ -43,13 +45,19 @@ pub struct Placed {
 pub struct NewVolume {
     pub uuid: String,
     pub account: String,
-    /// Bytes; at least the template's.
+    /// Bytes; of a volume with a template at least the template's.
     pub size: i64,
 }
 
 /// One kind of primary storage. Every command succeeds when what it wants is so already.
 #[async_trait]
 pub trait Driver: Sync {
+    /// Whether all hosts that have such a storage see the same files. What lies there lies on no host, and
+    /// images are cached once for all.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Where a root volume will lie.
     fn root_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String;
 
@@ -58,6 +66,12 @@ pub trait Driver: Sync {
 
     /// Takes away what the storage itself keeps on a host; volumes are gone by then.
     async fn leave(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()>;
+
+    /// Takes away what a shared storage keeps for all its hosts, by way of one of them; volumes are gone by
+    /// then.
+    async fn clear(&self, _cx: &Cx, _host: &HostInventory, _storage: &PrimaryStorageInventory) -> Result<()> {
+        Ok(())
+    }
 
     /// Where an image lies in the storage's cache.
     fn cached_path(&self, storage: &PrimaryStorageInventory, image: &Wanted) -> String;
@@ -79,7 +93,52 @@ pub trait Driver: Sync {
         storage: &PrimaryStorageInventory,
         template: &Placed,
         volume: &NewVolume,
+    ) -> Result<Placed> {
+        let path = self.root_path(storage, volume);
+        self.clone_volume_at(cx, host, storage, template, volume, &path).await
+    }
+
+    /// Makes one at `path`.
+    async fn clone_volume_at(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        template: &Placed,
+        volume: &NewVolume,
+        path: &str,
     ) -> Result<Placed>;
+
+    /// Where a data volume will lie.
+    fn data_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String;
+
+    /// Makes an empty volume at `path`.
+    async fn create_volume(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        volume: &NewVolume,
+        path: &str,
+    ) -> Result<Placed>;
+
+    /// The bytes of a volume, virtual and allocated.
+    async fn volume_size(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        volume: &str,
+        path: &str,
+    ) -> Result<(i64, i64)>;
+
+    /// The bytes allocated for each of the volumes at these paths, by their uuids; of those that are there.
+    async fn actual_sizes(
+        &self,
+        engine: &Engine,
+        host: &HostInventory,
+        paths: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, i64>>;
 
     async fn delete_volume(
         &self,
@@ -88,11 +147,57 @@ pub trait Driver: Sync {
         storage: &PrimaryStorageInventory,
         path: &str,
     ) -> Result<()>;
+
+    /// Where another file of a volume will lie, which has one at `path`: `name` is its own.
+    fn layer_path(&self, path: &str, volume: &str, name: &str) -> String;
+
+    /// Makes a volume at `path` that shows the file `base` until it is written to.
+    async fn overlay(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        base: &str,
+        path: &str,
+    ) -> Result<Placed>;
+
+    /// Puts the file at `path`, which nobody has open, directly on `base`, or on nothing, without changing
+    /// what it shows.
+    async fn put_on(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        path: &str,
+        base: Option<&str>,
+    ) -> Result<()>;
+
+    /// Copies all that the file `from` shows, which nobody writes to, into one that stands alone.
+    async fn copy(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        from: &str,
+        to: &str,
+    ) -> Result<Placed>;
+
+    /// Brings a file that nobody writes to where a backup storage awaits it.
+    async fn upload(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        storage: &PrimaryStorageInventory,
+        path: &str,
+        url: &str,
+    ) -> Result<()>;
 }
 
 /// All of them; a new one is a file and a line here.
-pub static PRIMARY_STORAGES: Family<dyn Driver> =
-    Family { kind: "primary storage", drivers: &[("LocalStorage", &local::LocalStorage)] };
+pub static PRIMARY_STORAGES: Family<dyn Driver> = Family::new(
+    "primary storage",
+    &[(local::TYPE, &local::LocalStorage), (shared_mount_point::TYPE, &shared_mount_point::SharedMountPoint)],
+);
 
 impl PrimaryStorageInventory {
     pub fn driver(&self) -> Result<&'static dyn Driver> {

@@ -2,34 +2,60 @@
 //!
 //! Its capacity is what it has on its hosts less what volumes and cached images claim; a volume's row is
 //! its claim. A storage takes part on a host from the moment the host is connected (see [`host_hook`]).
+//!
+//! A shared storage is the same on all its hosts: what lies there lies on no host, its space and its cached
+//! images are there once. One host works on a file at a time, the volume's *hand*, which is chosen when a flow
+//! begins and written down.
 
 mod api;
 mod attach;
 mod cache;
 mod cascade;
+mod clean;
 pub mod driver;
 pub mod host_hook;
+mod layout;
 mod local;
+mod reads;
+mod reconnect;
+mod shared_mount_point;
 mod store;
 
 use std::time::Duration;
 
 use engine::db::Tx;
 use engine::flow::Cx;
+use engine::hook::{Hook, Point};
 use engine::inventory::{attach, find, page_uuids};
 use engine::module::Module;
-use engine::setting::{AnySetting, Setting, plain};
+use engine::setting::{AnySetting, Level, Setting, number};
 use engine::{Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value};
 
 use crate::cluster::ClusterInventory;
-use crate::host::{Host, HostInventory};
+use crate::host::{self, Host, HostInventory};
 use crate::zone::Zone;
 use crate::zone::ZoneInventory;
 use engine::query::{Link, Relation};
 
-pub use cache::cached;
-pub use store::{Candidate, candidates, hosts_of, is_cached, remember_cached};
+/// A storage, and a host that it takes part on.
+#[derive(Clone, Debug)]
+pub struct OnHost {
+    pub storage: PrimaryStorageInventory,
+    pub host: HostInventory,
+}
+
+/// Hooks here succeed when there is nothing left to do. They are undone before the storage leaves the host.
+pub static JOINED: Point<dyn Hook<OnHost>> = Point::step(
+    "primary storage joined",
+    "a host can use the storage, and no volume of it yet; undone when the storage leaves the host",
+);
+
+pub use cache::{cached, says_uncached};
+pub use store::{
+    Candidate, InCache, candidates, doubt_cached, hand, hosts_of, in_cache, kept_elsewhere, lacking,
+    remember_cached,
+};
 
 /// Deletes a file that lies in a storage of the host and belongs to nobody. The host's agent refuses one
 /// that is in use.
@@ -85,9 +111,11 @@ inventory! {
         state: String,
         status: String,
         mount_path: String,
+        #[serde(skip)]
+        shared: bool,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill => [
+    } fill { attached_cluster_uuids: Vec<Id<crate::cluster::Cluster>> } => [
         Relation::one::<ZoneInventory>("zone", "zone_uuid").back("primaryStorage"),
         Relation::linked::<ClusterInventory>("cluster", CLUSTERS)
             .back("primaryStorage")
@@ -97,6 +125,11 @@ inventory! {
 }
 
 impl PrimaryStorageInventory {
+    /// Where a volume lies that is made on this host: there, or on none.
+    pub fn home(&self, host: Id<Host>) -> Option<Id<Host>> {
+        (!self.shared).then_some(host)
+    }
+
     async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
         let clusters = store::clusters(tx, page_uuids(page)).await?;
         attach(page, "attachedClusterUuids", clusters)
@@ -108,10 +141,18 @@ pub(crate) const RESERVED: Setting<i64> = Setting {
     name: "reservedCapacity",
     default: "1073741824",
     help: "space of each primary storage on each host that volumes may not take, bytes",
-    read: plain,
+    read: number::<0, SPACE>,
 };
 
-const SETTINGS: &[AnySetting] = &[RESERVED.entry(|text| RESERVED.accepts(text))];
+const SETTINGS: &[AnySetting] = &[RESERVED.entry(|text| RESERVED.accepts(text)).within(0, SPACE).on(LEVELS)];
+
+const LEVELS: &[Level] = &[
+    Level { kind: "PrimaryStorage", ladder: store::LADDER },
+    Level { kind: "Zone", ladder: crate::zone::LADDER },
+];
+
+/// More than any storage has, bytes.
+const SPACE: i64 = 1 << 60;
 
 /// A host that does not answer for so long is not there.
 const HOST_LIMIT: Duration = Duration::from_secs(60);
@@ -120,7 +161,17 @@ pub fn module() -> Module {
     Module::new("primary storage")
         .query::<PrimaryStorageInventory>("QueryPrimaryStorage", "/primary-storage")
         .ask::<api::GetPrimaryStorageTypes>()
+        .query::<reads::ImageCacheInventory>("QueryImageCache", "/primary-storage/imagecache")
+        .query::<reads::LocalStorageResourceRefInventory>(
+            "QueryLocalStorageResourceRef",
+            "/primary-storage/local-storage/resource-refs",
+        )
+        .ask::<reads::GetLocalStorageHostDiskCapacity>()
+        .api::<reconnect::ReconnectPrimaryStorage>()
+        .api::<reconnect::SyncPrimaryStorageCapacity>()
+        .api::<clean::CleanUpImageCacheOnPrimaryStorage>()
         .api::<api::AddLocalPrimaryStorage>()
+        .api::<api::AddSharedMountPointPrimaryStorage>()
         .api::<api::UpdatePrimaryStorage>()
         .api::<api::ChangePrimaryStorageState>()
         .api::<api::AttachPrimaryStorageToCluster>()
@@ -128,8 +179,15 @@ pub fn module() -> Module {
         .api::<api::DeletePrimaryStorage>()
         .flow::<attach::Attach>()
         .flow::<cache::Cache>()
+        .flow::<clean::Clean>()
+        .flow::<clean::Uncache>()
+        .flow::<reconnect::Reconnect>()
         .cascade(&cascade::PrimaryStorageKind, cascade::EDGES)
         .cascade(&cascade::AttachmentKind, &[])
+        .family(&driver::PRIMARY_STORAGES)
+        .point(&JOINED)
+        .hook(&host::CONNECTING, "primary storages", &host_hook::Storages)
+        .after("l2 networks")
         .settings(SETTINGS)
         .admin()
 }

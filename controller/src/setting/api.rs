@@ -1,11 +1,12 @@
-use engine::api::{Api, Job, Route, Settled};
+use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::db::Tx;
 use engine::query::Query;
-use engine::setting::AnySetting;
-use engine::{Id, Result, api, codes};
+use engine::setting::{AnySetting, Options};
+use engine::{Id, Result, api};
 use serde_json::{Value, json};
 
 use super::GlobalConfigInventory;
+use super::store::{self, Author, Change};
 
 api! {
     /// Without a value the setting goes back to its default.
@@ -20,50 +21,86 @@ impl Api for UpdateGlobalConfig {
     const ROUTE: Route = UpdateGlobalConfig::ROUTE;
 
     async fn run(self, job: Job) -> Result<Settled> {
-        job.write(move |tx| Box::pin(async move { self.change(tx).await })).await
+        let author = Author::of(&job);
+        job.write(move |tx| {
+            Box::pin(async move {
+                let known = tx.engine().known_setting(&self.category, &self.name)?;
+                change(tx, author, &known, self.value.as_deref()).await?;
+                self.show(tx).await
+            })
+        })
+        .await
     }
 }
 
+async fn change(tx: &mut Tx, author: Author, known: &AnySetting, value: Option<&str>) -> Result<()> {
+    let (engine, value) = (tx.engine(), value.unwrap_or(known.default));
+    known.must_take(value)?;
+    let before = engine.setting_text(known.category, known.name);
+    engine.change_setting(tx, known.category, known.name, value).await?;
+    let old = before.as_deref().unwrap_or(known.default);
+    author.remember(tx, Change { setting: known, resource: None, old: Some(old), new: Some(value) }).await?;
+    let changed = Id::derived(&["setting", known.category, known.name]);
+    let payload = json!({ "category": known.category, "name": known.name, "value": value });
+    tx.emit("/global-config/updated", changed, payload).await
+}
+
 impl UpdateGlobalConfig {
-    async fn change(&self, tx: &mut Tx) -> Result<Value> {
-        let (engine, known) = (tx.engine(), self.known(tx)?);
-        let value = self.value.as_deref().unwrap_or(known.default);
-        (known.check)(value).map_err(|error| {
-            let (category, name) = (known.category, known.name);
-            codes::INVALID_ARGUMENT.because(format!(
-                "setting \"{name}\" of \"{category}\" cannot be \"{value}\": {}; it is {}",
-                error.details(),
-                known.help
-            ))
-        })?;
-        engine.change_setting(tx, known.category, known.name, value).await?;
-        let changed = Id::derived(&["setting", known.category, known.name]);
-        let payload = json!({ "category": known.category, "name": known.name, "value": value });
-        tx.emit("/global-config/updated", changed, payload).await?;
-        self.show(tx).await
-    }
-
-    fn known(&self, tx: &Tx) -> Result<AnySetting> {
-        let engine = tx.engine();
-        let all = engine.settings();
-        let known = all.iter().find(|s| s.category == self.category && s.name == self.name);
-        known.copied().ok_or_else(|| {
-            let mut names: Vec<_> =
-                all.iter().filter(|s| s.category == self.category).map(|s| s.name).collect();
-            names.sort_unstable();
-            let hint = match names.is_empty() {
-                true => "there is no such category".to_owned(),
-                false => format!("there are {}", names.join(", ")),
-            };
-            codes::NOT_FOUND
-                .because(format!("there is no setting \"{}\" of \"{}\"; {hint}", self.name, self.category))
-        })
-    }
-
     async fn show(&self, tx: &mut Tx) -> Result<Value> {
         let conditions = vec![format!("category={}", self.category), format!("name={}", self.name)];
         let query = Query { conditions, ..Query::default() };
         let mut found = query.run::<GlobalConfigInventory>(tx).await?;
         Ok(json!({ "inventory": found.pointer_mut("/inventories/0").map(Value::take) }))
+    }
+}
+
+api! {
+    /// All of them go back to their defaults; what is set for resources stays.
+    ResetGlobalConfig: PUT "/global-configurations/actions" "resetGlobalConfig" {}
+}
+
+impl Api for ResetGlobalConfig {
+    const ROUTE: Route = ResetGlobalConfig::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        let author = Author::of(&job);
+        job.write(move |tx| {
+            Box::pin(async move {
+                for (category, name) in store::changed(tx).await? {
+                    // One of a newer or an older controller stays as it is.
+                    let Ok(known) = tx.engine().known_setting(&category, &name) else { continue };
+                    if tx.engine().setting_text(&category, &name).as_deref() != Some(known.default) {
+                        change(tx, author, &known, None).await?;
+                    }
+                }
+                Ok(json!({}))
+            })
+        })
+        .await
+    }
+}
+
+api! {
+    /// What a setting may be: `validValue`, or the first and the last number.
+    GetGlobalConfigOptions: GET "/global-configurations/{category}/{name}" {
+        category: String,
+        name: String,
+    }
+}
+
+impl Ask for GetGlobalConfigOptions {
+    const ROUTE: Route = GetGlobalConfigOptions::ROUTE;
+    type Reply = Value;
+
+    async fn answer(self, asked: Asked) -> Result<Value> {
+        let known = asked.engine.known_setting(&self.category, &self.name)?;
+        let options = match known.options {
+            Options::Any => json!({}),
+            Options::OneOf(words) => json!({ "validValue": words }),
+            Options::Within(low, high) => {
+                json!({ "numberGreaterThanOrEqual": low, "numberLessThanOrEqual": high })
+            }
+        };
+        Ok(json!({ "options": options }))
     }
 }

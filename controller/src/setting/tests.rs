@@ -1,3 +1,5 @@
+mod resource;
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -63,6 +63,14 @@ pub(super) static KINDS: &[Kind] = &[
         consent: &CONSENT,
     },
     Kind {
+        name: "seed",
+        program: Program::Kvm,
+        listed: Some(listed("seed", store::SEEDS)),
+        wrong: "no vm of this uuid is on this host",
+        cure: Cure::By(&remedy::RemoveSeed),
+        consent: &CONSENT,
+    },
+    Kind {
         name: "tap",
         program: Program::Kvm,
         listed: Some(listed("tap", store::TAPS)),

@@ -34,7 +34,7 @@ use engine::module::Module;
 use engine::query::Relation;
 use engine::setting::{AnySetting, Setting, plain, seconds};
 use engine::sweep::{By, Sweep};
-use engine::{Any, Id, Stamp, inventory};
+use engine::{Any, Engine, Id, Stamp, inventory};
 
 use crate::backup_storage::{BackupStorage, BackupStorageInventory};
 use crate::host::{Host, HostInventory};
@@ -127,10 +127,10 @@ pub(crate) const STATE_CONSENT: Setting<Consent> = Setting {
 };
 
 const SETTINGS: &[AnySetting] = &[
-    INTERVAL.entry(|text| INTERVAL.accepts(text)),
-    SETTLE.entry(|text| SETTLE.accepts(text)),
-    CONSENT.entry(|text| CONSENT.accepts(text)),
-    STATE_CONSENT.entry(|text| STATE_CONSENT.accepts(text)),
+    INTERVAL.entry(|text| INTERVAL.accepts(text)).seconds(),
+    SETTLE.entry(|text| SETTLE.accepts(text)).seconds(),
+    CONSENT.entry(|text| CONSENT.accepts(text)).one_of(&["observe", "repair"]),
+    STATE_CONSENT.entry(|text| STATE_CONSENT.accepts(text)).one_of(&["observe", "repair"]),
 ];
 
 const SWEEP: Sweep = Sweep {
@@ -139,6 +139,11 @@ const SWEEP: Sweep = Sweep {
     by: By::Each,
     pass: |engine| Box::pin(pass::regular(engine)),
 };
+
+/// Looks at one host now, as the next pass would.
+pub async fn look_at(engine: &Engine, host: Id<Host>) -> engine::Result<()> {
+    pass::run(engine, |place| place.uuid() == host.cast()).await.map(|_| ())
+}
 
 const EVENTS: &[(&str, &str)] = &[
     ("/sweep/found", "what the records and a place say differs"),

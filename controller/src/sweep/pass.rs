@@ -1,6 +1,7 @@
 //! One pass: ask, compare, enter, repair what may be repaired.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::db::{Tx, Value};
@@ -15,6 +16,7 @@ use super::store::{self, Drift};
 use super::{Finding, FindingInventory};
 use crate::host::HostInventory;
 use crate::host::driver::VmState;
+use crate::primary_storage;
 use crate::vm::drift::{self, Stand};
 
 /// So many places are asked at a time.
@@ -72,12 +74,31 @@ async fn look(engine: &Engine, place: &Place) -> Result<()> {
         let verdict = vm_states(engine, host).await?;
         enter(engine, place, verdict).await?;
     }
+    let elsewhere = match place {
+        Place::Host(host) => {
+            primary_storage::kept_elsewhere(&mut engine.db().read().await?, host.uuid).await?
+        }
+        Place::Storage(_) => Vec::new(),
+    };
     for program in Program::ALL {
         let Some(things) = program.inventory(engine, place).await? else { continue };
+        let things = but_those_below(things, &elsewhere);
         let verdict = judge(engine, place, program, &things).await?;
         enter(engine, place, verdict).await?;
     }
     repair(engine, place, begun).await
+}
+
+/// What several hosts have in common one of them answers for.
+fn but_those_below(things: Arc<Vec<Owned>>, dirs: &[String]) -> Arc<Vec<Owned>> {
+    if dirs.is_empty() {
+        return things;
+    }
+    let below = |thing: &Owned, dir: &String| {
+        thing.name.strip_prefix(dir.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let ours = |thing: &&Owned| !dirs.iter().any(|dir| below(thing, dir));
+    Arc::new(things.iter().filter(ours).cloned().collect())
 }
 
 /// A host that is being connected or deleted is not judged.

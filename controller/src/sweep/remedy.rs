@@ -49,6 +49,20 @@ impl Remedy for DestroyDomain {
     }
 }
 
+pub(super) struct RemoveSeed;
+
+#[async_trait]
+impl Remedy for RemoveSeed {
+    fn does(&self) -> &'static str {
+        "deletes it, unless its vm is there"
+    }
+
+    async fn cure(&self, cx: &Cx, place: &Place, case: &mut Case) -> Result<bool> {
+        let host = place.host()?;
+        host.hypervisor()?.forget_vm(cx, host, &case.owner.to_string()).await.map(|()| true)
+    }
+}
+
 pub(super) struct RemoveBridge;
 
 #[async_trait]

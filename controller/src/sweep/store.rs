@@ -16,6 +16,10 @@ pub(super) const VMS: &str = "SELECT uuid FROM vm_instance WHERE uuid IN ($*) AN
 pub(super) const VMS_HERE: &str = "SELECT v.uuid FROM vm_instance v \
      LEFT JOIN volume r ON r.uuid = v.root_volume_uuid WHERE v.uuid IN ($*) AND (v.host_uuid IN ($*) \
      OR (v.host_uuid IS NULL AND (r.host_uuid IS NULL OR r.host_uuid IN ($*))))";
+/// A VM that a flow works on may be anywhere, and one that stopped by itself has left its seed where it ran.
+pub(super) const SEEDS: &str = "SELECT v.uuid FROM vm_instance v LEFT JOIN ownership o ON o.resource = v.uuid \
+     WHERE v.uuid IN ($*) AND v.state <> 'Destroyed' AND (o.flow IS NOT NULL OR v.host_uuid IN ($*) \
+     OR (v.host_uuid IS NULL AND v.last_host_uuid IN ($*)))";
 /// A VM that a flow works on may be anywhere.
 pub(super) const TAPS: &str = "SELECT n.internal_name FROM vm_nic n \
      JOIN vm_instance v ON v.uuid = n.vm_instance_uuid LEFT JOIN volume r ON r.uuid = v.root_volume_uuid \
@@ -26,12 +30,21 @@ pub(super) const BRIDGES: &str = "SELECT c.l2_network_uuid FROM l2_network_clust
      JOIN host h ON h.cluster_uuid = c.cluster_uuid WHERE h.uuid IN ($*) AND c.l2_network_uuid IN ($*)";
 /// By the uuid too: paths may be written in several ways.
 pub(super) const VOLUMES: &str = "SELECT uuid FROM volume WHERE uuid IN ($*) \
-     UNION ALL SELECT install_path FROM volume WHERE install_path IN ($*)";
+     UNION ALL SELECT install_path FROM volume WHERE install_path IN ($*) \
+     UNION ALL SELECT spare_path FROM volume WHERE spare_path IN ($*) \
+     UNION ALL SELECT install_path FROM volume_copy WHERE install_path IN ($*) \
+     UNION ALL SELECT uuid FROM volume_snapshot WHERE uuid IN ($*) \
+     UNION ALL SELECT primary_storage_install_path FROM volume_snapshot \
+     WHERE primary_storage_install_path IN ($*)";
 /// The next VM of an image that is not recorded as cached uses it, and records it.
 pub(super) const CACHED: &str = "SELECT uuid FROM image WHERE uuid IN ($*) \
-     UNION ALL SELECT install_path FROM image_cache WHERE host_uuid IN ($*) AND install_path IN ($*)";
+     UNION ALL SELECT install_path FROM image_cache WHERE (host_uuid IS NULL OR host_uuid IN ($*)) AND install_path IN ($*)";
+/// Also on the hosts with which it has a storage in common.
 pub(super) const VMS_AT_WORK: &str = "SELECT count(*) FROM vm_instance v \
-     JOIN ownership o ON o.resource = v.uuid WHERE v.host_uuid = $1 AND o.flow IS NOT NULL";
+     JOIN ownership o ON o.resource = v.uuid WHERE o.flow IS NOT NULL AND (v.host_uuid = $1 \
+     OR v.host_uuid IN (SELECT b.host_uuid FROM primary_storage_host a JOIN primary_storage p \
+         ON p.uuid = a.primary_storage_uuid AND p.shared JOIN primary_storage_host b \
+         ON b.primary_storage_uuid = p.uuid WHERE a.host_uuid = $1))";
 pub(super) const NETWORKS: &str = "SELECT l3_network_uuid FROM l3_network_host \
      WHERE l3_network_uuid IN ($*) AND host_uuid IN ($*)";
 pub(super) const MACS: &str = "SELECT n.mac FROM vm_nic n JOIN vm_instance v ON v.uuid = n.vm_instance_uuid \

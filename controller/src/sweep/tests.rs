@@ -107,9 +107,11 @@ const B: &str = "0b0b0b0b0b0b4b0b8b0b0b0b0b0b0b0b";
 
 #[tokio::test]
 async fn a_vm_that_was_stopped_behind_our_back_is_stopped_after_one_pass() {
+    const CLAIM: &str =
+        "INSERT INTO host_claim (vm_instance_uuid, host_uuid, cpu, memory) VALUES ($1, $2, 1, 1)";
     let site = Site::start().await;
     let vm = site.fleet.vm("web", &site.host).await;
-    site.fleet.sql("INSERT INTO host_claim VALUES ($1, $2, 1, 1)", args![vm, site.host.as_str()]).await;
+    site.fleet.sql(CLAIM, args![vm, site.host.as_str()]).await;
     assert_eq!(site.sweep().await, Vec::<Value>::new());
     site.world().domain(vm, None);
     let told = site.sweep().await;

@@ -11,6 +11,7 @@ use engine::query::Args;
 use engine::scope::Scope;
 use engine::sweep::{By, Sweep};
 use engine::{Any, Engine, Id, Stamp, tag};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Marks ids of tags of both types, which are one list to clients that delete.
@@ -18,7 +19,7 @@ use serde::Serialize;
 pub enum Tag {}
 
 /// A user's tag as the API shows it.
-#[derive(Clone, Debug, engine::db::Row, Serialize)]
+#[derive(Clone, Debug, engine::db::Row, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserTagInventory {
     pub uuid: Id<Tag>,
@@ -31,7 +32,7 @@ pub struct UserTagInventory {
 }
 
 /// A system tag as the API shows it. An inherent one is the cloud's own.
-#[derive(Clone, Debug, engine::db::Row, Serialize)]
+#[derive(Clone, Debug, engine::db::Row, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemTagInventory {
     pub uuid: Id<Tag>,

@@ -1,25 +1,37 @@
-//! Choosing where a VM runs: a strategy orders the hosts that have the room, and the first that can be
-//! claimed is taken. The claim is a conditional insert, so a race for the last room has one winner.
+//! Choosing where a VM runs: a strategy orders the hosts that have the room, sorters put some first or last,
+//! and the first that passes all filters is taken. The claim is a conditional insert, so a race for the last
+//! room has one winner.
 //!
-//! The database filters and orders, and pages are small at first: a choice among a hundred thousand hosts
-//! reads a few rows.
+//! The database filters by room and orders, and pages are small at first: a choice among a hundred thousand
+//! hosts reads a few rows, each with its room, in one statement.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod filter;
+mod look;
+mod order;
+mod sorter;
+mod store;
+mod strategy;
 
-use async_trait::async_trait;
+use std::collections::{BTreeMap, HashSet};
+
 use engine::db::Tx;
-use engine::driver::Family;
-use engine::inventory::find;
-use engine::{ErrorCode, Id, Result, codes, quota};
+use engine::quota::{self, Quota};
+use engine::{Any, ErrorCode, Id, Result, codes};
 use serde::{Deserialize, Serialize};
 
-use super::{CPU_NUM, MEMORY_SIZE, NUM, VmInstance, store};
+use super::{CPU_NUM, MEMORY_SIZE, NUM, VmInstance};
+use crate::affinity_group::AffinityGroup;
 use crate::cluster::Cluster;
-use crate::host::{self, Host, HostInventory, RESERVED_MEMORY};
+use crate::host::{self, Host, HostInventory, Room};
 use crate::l3::L3Network;
-use crate::primary_storage::{self, PrimaryStorage};
+use crate::primary_storage::PrimaryStorage;
 use crate::zone::Zone;
+
+pub use filter::{FILTERS, Filter};
+pub use look::{Look, Refusal};
+pub(super) use order::Order;
+pub use sorter::{SORTERS, Sorter};
+pub use strategy::{LEAST_VM, MIGRATE_VM, STRATEGIES, Strategy};
 
 /// What a VM needs of a place.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,6 +48,24 @@ pub struct Demand {
     pub storage: Option<Id<PrimaryStorage>>,
     /// The root volume to be made; absent when it exists.
     pub disk: Option<Disk>,
+    /// The VM itself, when it is there already: it is no neighbour of its own.
+    #[serde(default)]
+    pub vm: Option<Id<VmInstance>>,
+    /// Where it was last.
+    #[serde(default)]
+    pub last: Option<Id<Host>>,
+    /// The host that it is to leave.
+    #[serde(default)]
+    pub avoid: Option<Id<Host>>,
+    /// The affinity groups that it is in.
+    #[serde(default)]
+    pub groups: Vec<Id<AffinityGroup>>,
+    /// Users' tags, all of which its host must carry.
+    #[serde(default)]
+    pub host_tags: Vec<String>,
+    /// The shared storages of volumes that exist, which its host must have.
+    #[serde(default)]
+    pub storages: Vec<Id<PrimaryStorage>>,
 }
 
 /// A root volume to be made from an image.
@@ -46,21 +76,33 @@ pub struct Disk {
     pub size: i64,
     /// Bytes of the image, which the cache must take when it has not got it.
     pub image_size: i64,
+    /// Bytes of the data volumes that are made beside it.
+    #[serde(default)]
+    pub more: i64,
 }
 
 /// Where it shall be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Place {
-    pub host: Id<Host>,
+    pub host: HostInventory,
     /// Where the disk is made, when there is one to make.
     pub storage: Option<Id<PrimaryStorage>>,
 }
 
-/// In which order hosts are tried.
-#[async_trait]
-pub trait Strategy: Sync {
-    /// The hosts of a page of its order that are in scope and have the room, the best first.
-    async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Id<Host>>>;
+/// A host that might be it.
+#[derive(Clone, Debug, engine::db::Row)]
+pub struct Candidate {
+    #[row(flatten)]
+    pub host: HostInventory,
+    #[row(flatten)]
+    pub room: Room,
+    /// Memory that VMs may not take, bytes.
+    pub reserved: i64,
+    pub vms: i64,
+    pub cluster_name: String,
+    pub cluster_state: String,
+    pub zone_name: String,
+    pub zone_state: String,
 }
 
 /// A part of an order; each is larger than the one before.
@@ -68,168 +110,163 @@ pub trait Strategy: Sync {
 pub struct Page {
     pub skip: i64,
     pub limit: i64,
+    /// A number for orders of chance, the same for all pages of one.
+    pub chance: u64,
 }
 
-/// All of them; a new one is a type and a line here.
-pub static STRATEGIES: Family<dyn Strategy> = Family {
-    kind: "host allocator strategy",
-    drivers: &[(LEAST_VM, &LeastVm), ("DefaultHostAllocatorStrategy", &LeastVm)],
-};
+/// Finds a place, or says what keeps the VM from every host.
+pub async fn choose(tx: &mut Tx, demand: &Demand, strategy: &str) -> Result<Place> {
+    let mut look = Look::of(tx, demand).await?;
+    let mut order = Order::of(&look, strategy)?;
+    let mut tally = Tally::default();
+    while let Some(hosts) = order.next(tx, demand).await? {
+        for host in hosts {
+            match look.at(tx, &host).await? {
+                Ok(place) => return Ok(place),
+                Err(refusal) => tally.add(&host, refusal),
+            }
+        }
+    }
+    Err(nowhere(tx, &mut look, tally).await?)
+}
 
-pub const LEAST_VM: &str = "LeastVmPreferredHostAllocatorStrategy";
+/// So many hosts are listed, or counted by reason, at most.
+pub(super) const LISTED: usize = 1000;
 
-/// The host with the fewest VMs first.
-struct LeastVm;
+/// Every place that would do, the best first.
+pub async fn places(tx: &mut Tx, demand: &Demand, strategy: &str) -> Result<Vec<Place>> {
+    let mut look = Look::of(tx, demand).await?;
+    let mut order = Order::of(&look, strategy)?;
+    let mut places = Vec::new();
+    while let Some(hosts) = order.next(tx, demand).await? {
+        for host in hosts {
+            places.extend(look.at(tx, &host).await?.ok());
+        }
+        if places.len() >= LISTED {
+            break;
+        }
+    }
+    Ok(places)
+}
 
-#[async_trait]
-impl Strategy for LeastVm {
-    async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Id<Host>>> {
-        store::emptiest_hosts(tx, demand, page).await
+/// The storages of a host that take the disk that is demanded, the emptiest first.
+pub async fn storages(tx: &mut Tx, demand: &Demand, host: Id<Host>) -> Result<Vec<Id<PrimaryStorage>>> {
+    match &demand.disk {
+        Some(disk) => filter::roomy(tx, demand, disk, host).await,
+        None => Ok(Vec::new()),
     }
 }
 
-/// Claims a place for `vm`, or says host by host why there is none.
-pub async fn claim(tx: &mut Tx, vm: Id<VmInstance>, demand: &Demand, strategy: &str) -> Result<Place> {
-    let strategy = STRATEGIES.get(strategy)?;
-    let (mut page, mut unfit, mut networks) = (Page::FIRST, Vec::new(), Networks::default());
-    loop {
-        let hosts = match demand.host {
-            Some(host) => store::that_host(tx, demand, host).await?,
-            None => strategy.hosts(tx, demand, page).await?,
-        };
-        for host in &hosts {
-            match claim_on(tx, vm, demand, *host, &mut networks).await? {
-                Ok(place) => {
-                    let claimed = [(&NUM, 1), (&CPU_NUM, demand.cpu), (&MEMORY_SIZE, demand.memory)];
-                    quota::check(tx, vm, &claimed).await?;
-                    return Ok(place);
-                }
-                Err(reason) if unfit.len() < SHOWN => unfit.push(reason),
-                Err(_) => {}
-            }
-        }
-        if demand.host.is_some() || !page.is_full(&hosts) {
-            return Err(nowhere(tx, demand, unfit).await?);
-        }
-        page = page.next();
+/// Hosts in the zone and cluster that are wanted, whatever their state, by their uuids; and how many there are.
+pub(super) async fn in_scope(tx: &mut Tx, demand: &Demand, most: usize) -> Result<(Vec<Candidate>, usize)> {
+    let found = store::some_in_scope(tx, demand, most).await?;
+    let total = if found.len() < most { found.len() } else { store::count_in_scope(tx, demand).await? };
+    Ok((found, total))
+}
+
+/// Claims what `vm` takes of a host that was chosen in the same transaction, and `more` of its account.
+pub async fn claim(
+    tx: &mut Tx,
+    vm: Id<VmInstance>,
+    demand: &Demand,
+    host: &HostInventory,
+    more: &[(&Quota, i64)],
+) -> Result<()> {
+    if !host::claim(tx, vm.cast(), host.uuid, demand.cpu, demand.memory).await? {
+        let details = format!("host \"{}\" was filled up meanwhile: try again", host.name);
+        return Err(NO_HOST.because(details));
+    }
+    let claimed = [(&NUM, 1), (&CPU_NUM, demand.cpu), (&MEMORY_SIZE, demand.memory)];
+    quota::check(tx, vm, &[&claimed, more].concat()).await
+}
+
+/// So many hosts are read at first.
+const FEW: i64 = 4;
+
+impl Page {
+    pub fn first() -> Page {
+        // The upper half: the lower one begins with two bits that are the same in all ids.
+        let chance = u64::try_from(Id::<Any>::random().bits() >> 64).unwrap_or(0);
+        Page { skip: 0, limit: FEW, chance }
+    }
+
+    pub(super) fn is_first(self) -> bool {
+        self.skip == 0 && self.limit == FEW
+    }
+
+    pub(super) fn is_full<T>(self, found: &[T]) -> bool {
+        i64::try_from(found.len()).is_ok_and(|found| found >= self.limit)
+    }
+
+    pub(super) fn next(self) -> Page {
+        Page { skip: self.skip + self.limit, limit: (self.limit * 8).min(4096), ..self }
     }
 }
 
 /// How many hosts are named when none can take a VM.
 const SHOWN: usize = 5;
 
-/// What L2 network a cluster lacks for the VM, if one, as far as it was asked.
-type Networks = HashMap<Id<Cluster>, Option<String>>;
+/// What keeps a VM from the hosts that were looked at: some by name, all by filter.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    said: Vec<String>,
+    seen: HashSet<Id<Host>>,
+    by_filter: BTreeMap<&'static str, usize>,
+}
 
-impl Page {
-    const FIRST: Page = Page { skip: 0, limit: 4 };
-
-    fn is_full<T>(self, found: &[T]) -> bool {
-        i64::try_from(found.len()).is_ok_and(|found| found >= self.limit)
+impl Tally {
+    pub fn add(&mut self, host: &Candidate, refusal: Refusal) {
+        if !self.seen.insert(host.host.uuid) {
+            return;
+        }
+        *self.by_filter.entry(refusal.filter).or_default() += 1;
+        if self.said.len() < SHOWN {
+            self.said.push(format!("host \"{}\" {}", host.host.name, refusal.reason));
+        }
     }
 
-    fn next(self) -> Page {
-        Page { skip: self.skip + self.limit, limit: (self.limit * 8).min(4096) }
+    /// `host "a" is Disabled; host "b" …; of 12 hosts 11 fail at HostState, 1 at HostCapacity`
+    pub fn told(&self, total: usize) -> String {
+        let mut counts: Vec<_> = self.by_filter.iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let counts: Vec<_> = counts.iter().map(|(filter, count)| format!("{count} at {filter}")).collect();
+        let mut said = self.said.join("; ");
+        if total > self.said.len() {
+            said = format!("{said}; of {total} hosts {} fail {}", self.seen.len(), counts.join(", "));
+        }
+        said
     }
 }
 
-/// Claims a place on a host that has the room for `vm`, or tells why it cannot be there.
-async fn claim_on(
-    tx: &mut Tx,
-    vm: Id<VmInstance>,
-    demand: &Demand,
-    host: Id<Host>,
-    networks: &mut Networks,
-) -> Result<Result<Place, String>> {
-    let host: HostInventory = find(tx, host).await?;
-    let reserved = tx.engine().setting(&RESERVED_MEMORY);
-    if let Some(reason) = unusable(&host, demand, reserved) {
-        return Ok(Err(reason));
-    }
-    let missing = match networks.entry(host.cluster_uuid) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(unknown) => unknown.insert(store::missing_l2(tx, &host, &demand.l3_networks).await?),
-    };
-    if let Some(l2) = missing {
-        let name = &host.name;
-        return Ok(Err(format!("host \"{name}\" has no L2 network \"{l2}\": attach it to its cluster")));
-    }
-    let storage = match &demand.disk {
-        None => None,
-        Some(disk) => match room(tx, demand, disk, host.uuid).await? {
-            Some(storage) => Some(storage),
-            None => {
-                return Ok(Err(format!("host \"{}\" has no primary storage with enough room", host.name)));
-            }
-        },
-    };
-    match host::claim(tx, vm.cast(), host.uuid, demand.cpu, demand.memory).await? {
-        true => Ok(Ok(Place { host: host.uuid, storage })),
-        false => Ok(Err(format!("host \"{}\" was filled up meanwhile", host.name))),
-    }
-}
-
-/// Why no host can take the VM: what was told of those with room, and what is wrong with others.
-async fn nowhere(tx: &mut Tx, demand: &Demand, mut unfit: Vec<String>) -> Result<ErrorCode> {
-    let total = store::count_in_scope(tx, demand).await?;
+/// Why no host can take the VM: what was told of those with room, and what is wrong with the others.
+async fn nowhere(tx: &mut Tx, look: &mut Look<'_>, mut tally: Tally) -> Result<ErrorCode> {
+    let (hosts, total) = in_scope(tx, look.demand, LISTED).await?;
     if total == 0 {
         let details =
             "no host can take the VM: there is no host in the zone, cluster and networks that it wants";
         return Ok(NO_HOST.because(details));
     }
-    let reserved = tx.engine().setting(&RESERVED_MEMORY);
-    for host in store::some_in_scope(tx, demand).await? {
-        unfit.extend(unusable(&host, demand, reserved).filter(|reason| !unfit.contains(reason)));
+    for host in hosts {
+        if let Some(refusal) = look.known(&host) {
+            tally.add(&host, refusal);
+        }
     }
-    unfit.truncate(SHOWN);
-    let more = total.saturating_sub(unfit.len());
-    let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Ok(NO_HOST.because(format!("no host can take the VM: {}{tail}", unfit.join("; "))))
+    Ok(NO_HOST.because(format!("no host can take the VM: {}", tally.told(total))))
 }
 
 /// ZStack's code for it.
 pub const NO_HOST: engine::error::Code = engine::error::Code("HOST.1004", "no host can be allocated");
-
-fn unusable(host: &HostInventory, demand: &Demand, reserved: i64) -> Option<String> {
-    let (cpu, memory) = (host.available_cpu_capacity, host.available_memory_capacity - reserved);
-    let mib = |bytes: i64| bytes.max(0) >> 20;
-    let reason = if host.state != "Enabled" {
-        format!("is {}", host.state)
-    } else if !host.is_connected() {
-        format!("is {}", host.status)
-    } else if host.hypervisor_type != demand.hypervisor {
-        format!("runs {}", host.hypervisor_type)
-    } else if cpu < demand.cpu {
-        format!("has {cpu} CPUs left, {} are needed", demand.cpu)
-    } else if memory < demand.memory {
-        format!("has {} MiB of memory left, {} are needed", mib(memory), mib(demand.memory))
-    } else {
-        return None;
-    };
-    Some(format!("host \"{}\" {reason}", host.name))
-}
-
-/// The emptiest storage of the host that takes the disk, and its image when it is not cached.
-async fn room(
-    tx: &mut Tx,
-    demand: &Demand,
-    disk: &Disk,
-    host: Id<Host>,
-) -> Result<Option<Id<PrimaryStorage>>> {
-    let candidates = primary_storage::candidates(tx, host, &disk.image).await?;
-    let wanted = candidates.into_iter().filter(|c| demand.storage.is_none_or(|wanted| c.storage == wanted));
-    let needed = |cached: bool| disk.size + if cached { 0 } else { disk.image_size };
-    Ok(wanted.into_iter().find(|c| c.available >= needed(c.cached)).map(|c| c.storage))
-}
 
 /// Checks a strategy's name where a user gives one.
 pub fn check_strategy(name: &str) -> Result<()> {
     STRATEGIES.get(name).map(|_| ())
 }
 
+/// No VM has less, bytes.
+pub const LEAST_MEMORY: i64 = 16 << 20;
+
 /// Refuses what could never fit anywhere.
 pub fn check_size(cpu: i64, memory: i64) -> Result<()> {
-    const LEAST_MEMORY: i64 = 16 << 20;
     match (cpu, memory) {
         (1..=1024, LEAST_MEMORY..) => Ok(()),
         (1..=1024, _) => Err(codes::INVALID_ARGUMENT.because(format!(
@@ -239,3 +276,6 @@ pub fn check_size(cpu: i64, memory: i64) -> Result<()> {
         _ => Err(codes::INVALID_ARGUMENT.because(format!("a VM has 1 to 1024 CPUs, not {cpu}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,13 @@ use super::{VmInstanceInventory, life, remove, store};
 use crate::host::driver::StopMode;
 
 /// A host that goes stops its VMs, but takes those with it whose disks lie on it alone; a storage that goes
-/// takes its VMs with it; a network, an address range, a network or storage that is taken from a cluster
+/// takes its VMs with it, and stops those that have a data volume there; a network, an address range, a network or storage that is taken from a cluster
 /// stop the VMs that use it.
 pub(super) const EDGES: &[Edge] = &[
     Edge { parent: "Host", child: "VmInstance", action: Action::Stop, find: store::ON_HOST },
     Edge { parent: "Host", child: "VmInstance", action: Action::Delete, find: store::DISK_ON_HOST },
     Edge { parent: "PrimaryStorage", child: "VmInstance", action: Action::Delete, find: store::ON_STORAGE },
+    Edge { parent: "Volume", child: "VmInstance", action: Action::Stop, find: store::WITH_VOLUME },
     Edge { parent: "Account", child: "VmInstance", action: Action::Delete, find: store::OF_ACCOUNT },
     Edge { parent: "VmNic", child: "VmInstance", action: Action::Stop, find: store::OF_NIC },
     Edge {
@@ -44,9 +45,7 @@ impl Kind for VmInstanceKind {
         if how.enforces() {
             return Ok(Vec::new());
         }
-        let found = store::out_of_reach(tx, ids, how.deletes()).await?;
-        let told = |(id, host, status)| (id, format!("its host \"{host}\" is {status}: reconnect it first"));
-        Ok(found.into_iter().map(told).collect())
+        store::out_of_reach(tx, ids, how.deletes()).await
     }
 
     async fn sizes(&self, tx: &mut Tx, ids: &[Id<Any>]) -> Result<Vec<(Id<Any>, i64)>> {
@@ -57,6 +56,9 @@ impl Kind for VmInstanceKind {
         let vm: VmInstanceInventory = find(tx, id).await?;
         if !how.enforces() {
             store::on_usable_host(tx, &vm).await?;
+        }
+        if how.deletes() {
+            remove::take_in_hand(tx, &vm, how.enforces()).await?;
         }
         let (meanwhile, from): (_, &[&str]) = match how.action {
             Action::Stop if vm.host_uuid.is_none() => return Ok(()),

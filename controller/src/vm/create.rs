@@ -1,23 +1,29 @@
-//! Creating a VM: allocate → addresses → image → disk → network → start.
+//! Creating a VM: allocate → addresses → images → disks → network → start.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
-use engine::inventory::{find, show};
-use engine::{Any, Id, Result, codes, quota};
+use engine::inventory::{Inventory, find, show};
+use engine::{Any, Id, Result, codes, tag};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::allocate::{self, Demand};
-use super::{TOTAL_NUM, VmInstance, VmInstanceInventory, boot, store};
+use super::allocate::{self, Demand, Place};
+use super::cd_rom::{self, Needed, NewDrive};
+use super::points::{AFTER_CREATE, BEFORE_CREATE, OnHost};
+use super::{
+    TOTAL_NUM, VmInstance, VmInstanceInventory, affinity, boot, change, facet, seed, store, targets,
+};
 use crate::host::{self, Host, HostInventory};
+use crate::image::{Image, ImageSource};
 use crate::l3::L3Network;
 use crate::nic::{self, NewNic};
 use crate::primary_storage::driver::{NewVolume, Placed, Wanted};
-use crate::primary_storage::{self, PrimaryStorage, PrimaryStorageInventory};
-use crate::volume::{self, Volume};
+use crate::primary_storage::{self, InCache, PrimaryStorage, PrimaryStorageInventory};
+use crate::ssh_key_pair::SshKeyPair;
+use crate::volume::{self, Lies, Volume, VolumeInventory};
 
 /// What the user asked for, and what came of it so far.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,31 +48,84 @@ pub(super) struct Create {
     pub addresses: BTreeMap<Id<L3Network>, Ipv4Addr>,
     /// Otherwise it is left Stopped.
     pub start: bool,
+    /// Its root volume begins empty: it is installed from an ISO, which is what `wanted` names.
+    #[serde(default)]
+    pub empty: bool,
+    /// What its CD-ROM drives hold, by their numbers.
+    #[serde(default)]
+    pub drives: Vec<Option<Wanted>>,
+    /// Made with it, by their numbers.
+    #[serde(default)]
+    pub data: Vec<DataDisk>,
+    /// As its image boots, unless it says otherwise itself.
+    #[serde(default)]
+    pub boot_mode: Option<String>,
+    /// Whose keys its guest lets in.
+    #[serde(default)]
+    pub keys: Vec<Id<SshKeyPair>>,
+    /// In base64.
+    #[serde(default)]
+    pub user_data: Option<String>,
     pub demand: Demand,
     pub made: Made,
+}
+
+/// A data volume that is made with its VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct DataDisk {
+    pub offering: Option<Id<Any>>,
+    /// Bytes.
+    pub size: i64,
+    /// System tags.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// As storages fetch it.
+pub(super) fn wanted(source: &ImageSource, image: Id<Image>) -> Wanted {
+    Wanted {
+        image: image.to_string(),
+        url: source.url.clone(),
+        hostname: source.hostname.clone(),
+        install_path: source.install_path.clone(),
+        sha256: source.sha256.clone(),
+        actual_size: source.actual_size,
+    }
 }
 
 /// What earlier steps settled.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Made {
+    /// Of the VM, which names its taps.
+    #[serde(default)]
+    number: i64,
     host: Option<Id<Host>>,
     storage: Option<Id<PrimaryStorage>>,
     root: NewVolume,
     /// The image was in the storage's cache already.
     #[serde(default)]
     known: bool,
+    /// And nothing is to be asked or done about it.
+    #[serde(default)]
+    in_place: bool,
     cached: Placed,
     disk: Placed,
+    /// The ISOs that are to be fetched.
+    #[serde(default)]
+    isos: Vec<Needed>,
+    #[serde(default)]
+    data: Vec<Placed>,
 }
 
 impl Create {
     async fn allocate(&mut self, tx: &mut Tx) -> Result<()> {
-        store::insert(tx, self).await?;
-        quota::check(tx, self.uuid, &[(&TOTAL_NUM, 1)]).await?;
-        let place = allocate::claim(tx, self.uuid, &self.demand, &self.strategy).await?;
-        let host: HostInventory = find(tx, place.host).await?;
-        let storage = place.storage.ok_or_else(|| codes::INTERNAL.because("a new VM has a disk"))?;
-        store::place(tx, self.uuid, &host).await?;
+        let Place { host, storage } = allocate::choose(tx, &self.demand, &self.strategy).await?;
+        let storage = storage.ok_or_else(|| codes::INTERNAL.because("a new VM has a disk"))?;
+        self.made.number = store::insert(tx, self, &host).await?;
+        seed::enter(tx, self.uuid, &self.keys, self.user_data.as_deref()).await?;
+        affinity::join(tx, &self.demand.groups, self.uuid).await?;
+        allocate::claim(tx, self.uuid, &self.demand, &host, &[(&TOTAL_NUM, 1)]).await?;
+        change::leave_room(tx, self.uuid, &self.demand, &host).await?;
         let root = self.root_id();
         let size = self.demand.disk.as_ref().map_or(0, |disk| disk.size);
         self.made.root = NewVolume { uuid: root.to_string(), account: self.account.to_string(), size };
@@ -77,16 +136,87 @@ impl Create {
             name: &self.name,
             vm: self.uuid.cast(),
             storage: storage.uuid,
+            home: storage.home(host.uuid),
             host: host.uuid,
             image: &self.wanted.image,
             install_path: &path,
             size,
         };
         volume::claim_root(tx, claim).await?;
-        store::set_root(tx, self.uuid, root).await?;
-        self.made.known = primary_storage::is_cached(tx, &self.wanted.image, storage.uuid, host.uuid).await?;
+        self.template(tx, storage.uuid, host.uuid).await?;
+        self.drives(tx, &storage, host.uuid).await?;
+        self.data_volumes(tx, &storage, host.uuid).await?;
         self.made.host = Some(host.uuid);
         self.made.storage = Some(storage.uuid);
+        Ok(())
+    }
+
+    /// Whether what the root volume is made of is there. An ISO is fetched with those in the drives.
+    async fn template(&mut self, tx: &mut Tx, storage: Id<PrimaryStorage>, host: Id<Host>) -> Result<()> {
+        if self.empty {
+            self.made.in_place = true;
+            return Ok(());
+        }
+        match primary_storage::in_cache(tx, &self.wanted.image, storage, host).await? {
+            InCache::No => {}
+            InCache::Doubted => self.made.known = true,
+            InCache::Yes(placed) => {
+                self.made.known = true;
+                self.made.in_place = true;
+                self.made.cached = placed;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drives(&mut self, tx: &mut Tx, storage: &PrimaryStorageInventory, host: Id<Host>) -> Result<()> {
+        let driver = storage.driver()?;
+        self.made.isos.clear();
+        for (device, wanted) in (0..).zip(&self.drives) {
+            let iso = match wanted {
+                Some(wanted) => Some((image_of(wanted)?, driver.cached_path(storage, wanted))),
+                None => None,
+            };
+            cd_rom::add(tx, NewDrive { vm: self.uuid, device, iso }).await?;
+        }
+        for wanted in self.drives.iter().flatten() {
+            let needed = cd_rom::needed(tx, storage.uuid, host, wanted.clone()).await?;
+            self.made.isos.extend(needed);
+        }
+        Ok(())
+    }
+
+    fn data_id(&self, device: i64) -> Id<Volume> {
+        Id::derived(&[&self.uuid.to_string(), "data volume", &device.to_string()])
+    }
+
+    async fn data_volumes(
+        &mut self,
+        tx: &mut Tx,
+        storage: &PrimaryStorageInventory,
+        host: Id<Host>,
+    ) -> Result<()> {
+        for (device, disk) in (1..).zip(&self.data) {
+            let uuid = self.data_id(device);
+            let new =
+                NewVolume { uuid: uuid.to_string(), account: self.account.to_string(), size: disk.size };
+            let claim = volume::NewData {
+                uuid,
+                name: &format!("DATA-for-{}", self.name),
+                vm: self.uuid.cast(),
+                device,
+                offering: disk.offering,
+                storage: storage.uuid,
+                home: storage.home(host),
+                host,
+                install_path: &storage.driver()?.data_path(storage, &new),
+                size: disk.size,
+            };
+            volume::claim_data(tx, claim).await?;
+            for text in &disk.tags {
+                tag::put_system(tx, VolumeInventory::KIND, uuid.cast(), text, Id::random()).await?;
+            }
+        }
         Ok(())
     }
 
@@ -94,17 +224,16 @@ impl Create {
         store::forget(tx, self.uuid).await
     }
 
-    fn root_id(&self) -> Id<Volume> {
+    pub fn root_id(&self) -> Id<Volume> {
         Id::derived(&[&self.uuid.to_string(), "root volume"])
     }
 
     async fn addresses(&mut self, tx: &mut Tx) -> Result<()> {
-        let vm: VmInstanceInventory = find(tx, self.uuid).await?;
         for (device, l3) in self.demand.l3_networks.iter().enumerate() {
             let new = NewNic {
                 uuid: Id::derived(&[&self.uuid.to_string(), "nic", &device.to_string()]),
                 vm: self.uuid.cast(),
-                vm_number: vm.internal_id,
+                vm_number: self.made.number,
                 l3: *l3,
                 device_id: i64::try_from(device).unwrap_or(0),
                 virtio: self.virtio,
@@ -112,7 +241,10 @@ impl Create {
             };
             nic::add(tx, new).await?;
         }
-        Ok(())
+        match &self.boot_mode {
+            Some(mode) => facet::boot_as(tx, self.uuid, mode).await,
+            None => Ok(()),
+        }
     }
 
     async fn give_back(&mut self, tx: &mut Tx) -> Result<()> {
@@ -126,15 +258,41 @@ impl Create {
         Ok(())
     }
 
+    async fn isos(&mut self, cx: &Cx) -> Result<()> {
+        cd_rom::fetch(cx, &mut self.made.isos).await
+    }
+
     async fn cached(&mut self, tx: &mut Tx) -> Result<()> {
+        cd_rom::fetched(tx, &self.made.isos).await?;
         let (Some(storage), Some(host)) = (self.made.storage, self.made.host) else { return Ok(()) };
-        primary_storage::remember_cached(tx, &self.wanted.image, storage, host, &self.made.cached).await
+        match self.made.in_place {
+            true => Ok(()),
+            false => {
+                let (image, placed) = (&self.wanted.image, &self.made.cached);
+                primary_storage::remember_cached(tx, image, storage, host, placed).await
+            }
+        }
     }
 
     async fn disk(&mut self, cx: &Cx) -> Result<()> {
         let (host, storage) = self.place(cx).await?;
         let (template, root) = (&self.made.cached, &self.made.root);
-        self.made.disk = storage.driver()?.clone_volume(cx, &host, &storage, template, root).await?;
+        if self.empty {
+            let driver = storage.driver()?;
+            let path = driver.root_path(&storage, root);
+            self.made.disk = driver.create_volume(cx, &host, &storage, root, &path).await?;
+            return Ok(());
+        }
+        let made = storage.driver()?.clone_volume(cx, &host, &storage, template, root).await;
+        if self.made.in_place && made.as_ref().is_err_and(primary_storage::says_uncached) {
+            // Somebody took it away behind our back: the next one looks, and fetches it again.
+            let (image, storage, host) = (self.wanted.image.clone(), storage.uuid, host.uuid);
+            cx.write(move |tx| {
+                Box::pin(async move { primary_storage::doubt_cached(tx, &image, storage, host).await })
+            })
+            .await?;
+        }
+        self.made.disk = made?;
         Ok(())
     }
 
@@ -142,6 +300,22 @@ impl Create {
         let (host, storage) = self.place(cx).await?;
         let driver = storage.driver()?;
         driver.delete_volume(cx, &host, &storage, &driver.root_path(&storage, &self.made.root)).await
+    }
+
+    async fn data_disks(&mut self, cx: &Cx) -> Result<()> {
+        self.made.data.clear();
+        for device in (1..).take(self.data.len()) {
+            let lies = Lies::of(&mut cx.read().await?, self.data_id(device)).await?;
+            self.made.data.push(lies.make(cx, self.account).await?);
+        }
+        Ok(())
+    }
+
+    async fn delete_data_disks(&mut self, cx: &Cx) -> Result<()> {
+        for device in (1..).take(self.data.len()) {
+            Lies::of(&mut cx.read().await?, self.data_id(device)).await?.remove(cx).await?;
+        }
+        Ok(())
     }
 
     async fn network(&mut self, cx: &Cx) -> Result<()> {
@@ -157,7 +331,11 @@ impl Create {
 
     async fn disk_ready(&mut self, tx: &mut Tx) -> Result<()> {
         let disk = &self.made.disk;
-        volume::ready(tx, self.root_id(), disk.size, disk.actual_size).await
+        volume::ready(tx, self.root_id(), disk.size, disk.actual_size).await?;
+        for (device, disk) in (1..).zip(&self.made.data) {
+            volume::ready(tx, self.data_id(device), disk.size, disk.actual_size).await?;
+        }
+        Ok(())
     }
 
     async fn start(&mut self, cx: &Cx) -> Result<()> {
@@ -177,17 +355,28 @@ impl Create {
             true => store::set_state(tx, self.uuid, "Running").await?,
             false => store::stopped(tx, self.uuid).await?,
         }
-        tx.emit("/vm/created", self.uuid.cast(), json!({ "name": self.name })).await
+        let payload = json!({ "name": self.name, "accountUuid": self.account });
+        tx.emit("/vm/created", self.uuid.cast(), payload).await
+    }
+
+    async fn told(&self, cx: &Cx) -> Result<OnHost> {
+        let vm = find(&mut cx.read().await?, self.uuid).await?;
+        Ok(OnHost { vm, host: self.host(cx).await?, runs: self.start })
     }
 
     async fn host(&self, cx: &Cx) -> Result<HostInventory> {
+        self.host_in(&mut cx.read().await?).await
+    }
+
+    async fn host_in(&self, tx: &mut Tx) -> Result<HostInventory> {
         let host = self.made.host.ok_or_else(|| codes::INTERNAL.because("no host was allocated"))?;
-        find(&mut cx.read().await?, host).await
+        find(tx, host).await
     }
 
     async fn place(&self, cx: &Cx) -> Result<(HostInventory, PrimaryStorageInventory)> {
         let storage = self.made.storage.ok_or_else(|| codes::INTERNAL.because("no storage was allocated"))?;
-        Ok((self.host(cx).await?, find(&mut cx.read().await?, storage).await?))
+        let mut tx = cx.read().await?;
+        Ok((self.host_in(&mut tx).await?, find(&mut tx, storage).await?))
     }
 }
 
@@ -206,13 +395,21 @@ impl Flow for Create {
         Steps::new()
             .record_undo("allocate", Self::allocate, Self::forget)
             .record_undo("addresses", Self::addresses, Self::give_back)
+            .point(&BEFORE_CREATE, |create, cx| Box::pin(create.told(cx)))
             .act("image", Self::image)
             .limit(std::time::Duration::from_secs(3600))
+            .unless(|create| create.made.in_place)
+            .act("isos", Self::isos)
+            .limit(std::time::Duration::from_secs(3600))
+            .unless(|create| create.made.isos.is_empty())
             .record("cached", Self::cached)
             .act_undo("disk", Self::disk, Self::delete_disk)
+            .act_undo("data disks", Self::data_disks, Self::delete_data_disks)
+            .unless(|create| create.data.is_empty())
             .record("disk ready", Self::disk_ready)
             .act_undo("network", Self::network, Self::unserve)
             .act_undo("start", Self::start, Self::destroy)
+            .point(&AFTER_CREATE, |create, cx| Box::pin(create.told(cx)))
             .record("created", Self::created)
     }
 
@@ -221,37 +418,62 @@ impl Flow for Create {
     }
 }
 
-/// Where a stopped VM can start: with local storage, where its root volume lies.
-pub(super) async fn claim_again(
+fn image_of(wanted: &Wanted) -> Result<Id<Image>> {
+    wanted.image.parse().map_err(|_| codes::INTERNAL.because("an image without a uuid"))
+}
+
+/// What a stopped VM needs of a place: where its volumes lie that lie on a host, and the storages of the others.
+pub(super) async fn demand_again(
     tx: &mut Tx,
     vm: &VmInstanceInventory,
     wanted: Option<Id<Host>>,
-) -> Result<()> {
-    let root = volume::root_of(tx, vm.uuid.cast()).await?;
-    if let (Some(wanted), Some(home)) = (wanted, root.host_uuid)
+) -> Result<Demand> {
+    let volumes = targets::volumes(tx, vm).await?;
+    let bound = volumes.iter().find_map(|volume| Some((volume, volume.host_uuid?)));
+    if let (Some(wanted), Some((volume, home))) = (wanted, bound)
         && wanted != home
     {
         let home: HostInventory = find(tx, home).await?;
-        let details = format!(
-            "the root volume of vm \"{}\" lies on host \"{}\": it can start there only",
-            vm.name, home.name
-        );
+        let of = if volume.r#type == "Root" {
+            "root volume".into()
+        } else {
+            format!("volume \"{}\"", volume.name)
+        };
+        let details =
+            format!("the {of} of vm \"{}\" lies on host \"{}\": it can start there only", vm.name, home.name);
         return Err(codes::INVALID_ARGUMENT.because(details));
     }
-    if let (Some(storage), Some(home)) = (root.primary_storage_uuid, root.host_uuid) {
+    if let Some((storage, home)) = bound.and_then(|(volume, home)| Some((volume.primary_storage_uuid?, home)))
+    {
         primary_storage::refuse_detached(tx, storage, home).await?;
     }
-    let demand = Demand {
+    let bonds = affinity::Bonds::of(tx, vm.uuid).await?;
+    Ok(Demand {
         hypervisor: vm.hypervisor_type.clone(),
         cpu: vm.cpu_num,
         memory: vm.memory_size,
         l3_networks: nic::of_vm(tx, vm.uuid.cast()).await?.iter().map(|nic| nic.l3_network_uuid).collect(),
         zone: vm.zone_uuid,
-        host: root.host_uuid.or(wanted),
+        host: bound.map(|(_, home)| home).or(wanted),
+        storages: targets::shared(&volumes),
+        vm: Some(vm.uuid),
+        last: vm.last_host_uuid,
+        groups: bonds.groups,
+        host_tags: bonds.host_tags,
         ..Demand::default()
-    };
+    })
+}
+
+/// A stopped VM is to start: it claims its place again.
+pub(super) async fn claim_again(
+    tx: &mut Tx,
+    vm: &VmInstanceInventory,
+    wanted: Option<Id<Host>>,
+) -> Result<()> {
+    let demand = demand_again(tx, vm, wanted).await?;
     host::release(tx, vm.uuid.cast()).await?;
-    let place = allocate::claim(tx, vm.uuid, &demand, &vm.allocator_strategy).await?;
-    let host: HostInventory = find(tx, place.host).await?;
-    store::place(tx, vm.uuid, &host).await
+    let place = allocate::choose(tx, &demand, &vm.allocator_strategy).await?;
+    allocate::claim(tx, vm.uuid, &demand, &place.host, &[]).await?;
+    change::leave_room(tx, vm.uuid, &demand, &place.host).await?;
+    store::place(tx, vm.uuid, &place.host).await
 }

@@ -7,6 +7,7 @@ use engine::db::Tx;
 use engine::flow::Cx;
 use engine::{Any, Id, Result, codes};
 
+use super::fallen::Fall;
 use super::{VmInstance, VmInstanceInventory, boot, store};
 use crate::host::driver::VmState;
 use crate::host::{self, Host, HostInventory};
@@ -61,7 +62,7 @@ pub async fn follow(cx: &Cx, host: &HostInventory, vm: Id<Any>, to: &str) -> Res
 pub async fn record(tx: &mut Tx, vm: Id<Any>, host: Id<Host>, to: &str) -> Result<()> {
     let vm: VmInstanceInventory = engine::inventory::find(tx, vm).await?;
     if to == "Stopped" {
-        return store::stopped(tx, vm.uuid).await;
+        return store::fell(tx, vm.uuid, Fall::Itself).await;
     }
     if vm.host_uuid.is_none() {
         let host: HostInventory = engine::inventory::find(tx, host).await?;

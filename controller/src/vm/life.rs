@@ -1,5 +1,7 @@
 //! Starting, stopping, rebooting, pausing and resuming a VM.
 
+use std::time::Duration;
+
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -7,6 +9,10 @@ use engine::{Any, Id, Result, codes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cd_rom::{self, Needed};
+use super::points::{
+    AFTER_REBOOT, AFTER_START, AFTER_STOP, BEFORE_REBOOT, BEFORE_START, BEFORE_STOP, OnHost, on_host,
+};
 use super::{VmInstance, VmInstanceInventory, boot, create, store};
 use crate::host::driver::StopMode;
 use crate::host::{self, Host, HostInventory};
@@ -15,9 +21,25 @@ use crate::host::{self, Host, HostInventory};
 pub(super) async fn host_of(cx: &Cx, vm: Id<VmInstance>) -> Result<HostInventory> {
     let mut tx = cx.read().await?;
     let vm: VmInstanceInventory = find(&mut tx, vm).await?;
-    let host =
-        vm.host_uuid.ok_or_else(|| codes::STATE.because(format!("vm \"{}\" is on no host", vm.name)))?;
-    find(&mut tx, host).await
+    find(&mut tx, place_of(&vm)?).await
+}
+
+pub(super) fn place_of(vm: &VmInstanceInventory) -> Result<Id<Host>> {
+    vm.host_uuid.ok_or_else(|| codes::STATE.because(format!("vm \"{}\" is on no host", vm.name)))
+}
+
+/// The VM, when `what` can come to it and leave it.
+pub(super) async fn steady(tx: &mut Tx, vm: Id<VmInstance>, what: &str) -> Result<VmInstanceInventory> {
+    let vm: VmInstanceInventory = find(tx, vm).await?;
+    store::on_usable_host(tx, &vm).await?;
+    match vm.state.as_str() {
+        "Running" | "Stopped" => Ok(vm),
+        state => {
+            let details =
+                format!("vm \"{}\" is {state}: {what} come and go when it is Running or Stopped", vm.name);
+            Err(codes::STATE.because(details))
+        }
+    }
 }
 
 /// Starts a stopped VM.
@@ -26,13 +48,25 @@ pub(super) struct Start {
     pub uuid: Id<VmInstance>,
     pub name: String,
     pub host: Option<Id<Host>>,
+    /// Those that are to be fetched.
+    #[serde(default)]
+    pub isos: Vec<Needed>,
 }
 
 impl Start {
     async fn starting(&mut self, tx: &mut Tx) -> Result<()> {
         let vm: VmInstanceInventory = find(tx, self.uuid).await?;
         store::change_state(tx, &vm, &["Stopped"], "Starting").await?;
+        self.isos = cd_rom::of_vm_needed(tx, &vm).await?;
         create::claim_again(tx, &vm, self.host).await
+    }
+
+    async fn fetch(&mut self, cx: &Cx) -> Result<()> {
+        cd_rom::fetch(cx, &mut self.isos).await
+    }
+
+    async fn fetched(&mut self, tx: &mut Tx) -> Result<()> {
+        cd_rom::fetched(tx, &self.isos).await
     }
 
     async fn stopped(&mut self, tx: &mut Tx) -> Result<()> {
@@ -75,8 +109,14 @@ impl Flow for Start {
     fn steps() -> Steps<Self> {
         Steps::new()
             .record_undo("starting", Self::starting, Self::stopped)
+            .act("isos", Self::fetch)
+            .limit(Duration::from_secs(3600))
+            .unless(|start| start.isos.is_empty())
+            .record("fetched", Self::fetched)
+            .point(&BEFORE_START, |start, cx| Box::pin(on_host(cx, start.uuid)))
             .act_undo("network", Self::network, Self::unserve)
             .act_undo("start", Self::start, Self::destroy)
+            .point(&AFTER_START, |start, cx| Box::pin(on_host(cx, start.uuid)))
             .record("running", Self::running)
     }
 
@@ -112,9 +152,11 @@ impl Stop {
 
 /// Stops the VM on its host and its networks' services for it.
 pub(super) async fn wind_down(cx: &Cx, vm: Id<VmInstance>, mode: StopMode) -> Result<()> {
-    let host = host_of(cx, vm).await?;
-    host.hypervisor()?.stop_vm(cx, &host, &vm.to_string(), mode).await?;
-    boot::unserve(cx, &host, vm).await
+    let on = OnHost { runs: false, ..on_host(cx, vm).await? };
+    BEFORE_STOP.run(cx, &on).await?;
+    on.host.hypervisor()?.stop_vm(cx, &on.host, &vm.to_string(), mode).await?;
+    boot::unserve(cx, &on.host, vm).await?;
+    AFTER_STOP.run(cx, &on).await
 }
 
 impl Flow for Stop {
@@ -184,7 +226,7 @@ impl Turn {
         let (host, vm) = (host_of(cx, self.uuid).await?, self.uuid.to_string());
         let hypervisor = host.hypervisor()?;
         match self.how {
-            How::Reboot => hypervisor.reboot_vm(cx, &host, &vm).await,
+            How::Reboot => reboot(cx, self.uuid).await,
             How::Pause => hypervisor.pause_vm(cx, &host, &vm).await,
             How::Resume => hypervisor.resume_vm(cx, &host, &vm).await,
         }
@@ -196,7 +238,13 @@ impl Turn {
         let (host, vm) = (host_of(cx, self.uuid).await?, self.uuid.to_string());
         let hypervisor = host.hypervisor()?;
         match self.how {
-            How::Reboot | How::Pause => hypervisor.resume_vm(cx, &host, &vm).await,
+            How::Reboot => {
+                let on = on_host(cx, self.uuid).await?;
+                AFTER_REBOOT.undo(cx, &on).await?;
+                hypervisor.resume_vm(cx, &host, &vm).await?;
+                BEFORE_REBOOT.undo(cx, &on).await
+            }
+            How::Pause => hypervisor.resume_vm(cx, &host, &vm).await,
             How::Resume => hypervisor.pause_vm(cx, &host, &vm).await,
         }
     }
@@ -228,6 +276,14 @@ impl Flow for Turn {
     async fn answer(&self, tx: &mut Tx) -> Result<Value> {
         show::<VmInstanceInventory>(tx, self.uuid).await
     }
+}
+
+async fn reboot(cx: &Cx, vm: Id<VmInstance>) -> Result<()> {
+    let on = on_host(cx, vm).await?;
+    BEFORE_REBOOT.run(cx, &on).await?;
+    let order = boot::order(&mut cx.read().await?, vm).await?;
+    on.host.hypervisor()?.reboot_vm(cx, &on.host, &vm.to_string(), order).await?;
+    AFTER_REBOOT.run(cx, &on).await
 }
 
 /// Checks that the host a start is wanted on can take it.

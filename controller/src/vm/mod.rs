@@ -8,6 +8,7 @@
 //!              ▲         │
 //!              │      Stopping
 //!              │         ▼
+//!              │                   Running ─ Migrating ▶ Running (on another host)
 //!              └────── Stopped ◀── recover ── Destroyed ── expunge ──▶ (gone)
 //!                                                 ▲
 //!           Running, Paused, Stopped ─ Destroying ┘
@@ -15,31 +16,51 @@
 //!
 //! A state that ends in -ing exists only while a live flow owns the VM. CPU and memory are claimed of a
 //! host from the moment a start is decided until the VM is known to be stopped; the root volume claims its
-//! storage until it is expunged; addresses stay with the VM until then too.
+//! storage until it is expunged; addresses stay with the VM until then too, and so do its data volumes, which
+//! are nobody's after that.
 
+mod affinity;
 pub mod allocate;
 mod api;
 mod boot;
+mod candidate;
 mod cascade;
+mod cd_rom;
+mod change;
 mod create;
+mod creation;
 pub mod drift;
+mod evacuate;
+mod facet;
+mod facts;
+pub mod fallen;
 mod life;
+mod migrate;
+mod nic;
+mod placement;
+pub mod points;
+mod priority;
 mod remove;
+mod seed;
 mod store;
 mod tag;
+mod targets;
+mod volume;
 
 use std::time::Duration;
 
 use engine::db::Tx;
-use engine::inventory::{attach, page_uuids, present};
+use engine::inventory::{Shown, attach, page_uuids, present};
 use engine::module::Module;
-use engine::query::Relation;
+use engine::query::{Link, Relation};
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, plain, seconds};
 use engine::sweep::{By, Sweep};
 use engine::{Any, Id, Result, Stamp, inventory};
 use serde_json::{Map, Value};
 
+pub use self::cd_rom::VmCdRomInventory;
+use crate::affinity_group::AffinityGroupInventory;
 use crate::cluster::{Cluster, ClusterInventory};
 use crate::host::{Host, HostInventory};
 use crate::image::ImageInventory;
@@ -48,6 +69,8 @@ use crate::nic::VmNicInventory;
 use crate::offering::InstanceOfferingInventory;
 use crate::volume::VolumeInventory;
 use crate::zone::{Zone, ZoneInventory};
+
+pub use volume::told;
 
 /// Marks ids of VMs.
 #[derive(Debug)]
@@ -84,7 +107,11 @@ inventory! {
         state: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill => [
+    } fill {
+        vm_nics: Vec<Shown<VmNicInventory>>,
+        all_volumes: Vec<Shown<VolumeInventory>>,
+        vm_cd_roms: Vec<Shown<VmCdRomInventory>>,
+    } => [
         Relation::one::<ZoneInventory>("zone", "zone_uuid").back("vmInstance"),
         Relation::one::<ClusterInventory>("cluster", "cluster_uuid").back("vmInstance"),
         Relation::one::<HostInventory>("host", "host_uuid").back("vmInstance"),
@@ -95,8 +122,13 @@ inventory! {
         Relation::one::<VolumeInventory>("rootVolume", "root_volume_uuid"),
         Relation::many::<VolumeInventory>("allVolumes", "vm_instance_uuid").back("vmInstance"),
         Relation::many::<VmNicInventory>("vmNics", "vm_instance_uuid").back("vmInstance"),
+        Relation::many::<VmCdRomInventory>("vmCdRoms", "vm_instance_uuid").back("vmInstance"),
+        Relation::linked::<AffinityGroupInventory>("affinityGroup", IN_GROUPS).back("vmInstance"),
     ]
 }
+
+const IN_GROUPS: Link =
+    Link { table: "affinity_group_usage", here: "resource_uuid", there: "affinity_group_uuid" };
 
 impl VmInstanceInventory {
     async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
@@ -107,7 +139,8 @@ impl VmInstanceInventory {
         let volumes: Vec<VolumeInventory> = store::volumes(tx, page_uuids(page)).await?;
         let owner = |v: &VolumeInventory| v.vm_instance_uuid.map_or_else(String::new, |vm| vm.to_string());
         attach(page, "allVolumes", volumes.into_iter().map(|volume| (owner(&volume), volume)))?;
-        attach(page, "vmCdRoms", std::iter::empty::<(String, Value)>())
+        let drives = cd_rom::shown(tx, page_uuids(page)).await?;
+        attach(page, "vmCdRoms", drives.into_iter().map(|drive| (drive.vm_instance_uuid.to_string(), drive)))
     }
 }
 
@@ -157,12 +190,14 @@ const SETTINGS: &[AnySetting] = &[
     DELETION_POLICY.entry(|text| DELETION_POLICY.accepts(text)),
     EXPUNGE_PERIOD.entry(|text| EXPUNGE_PERIOD.accepts(text)),
     EXPUNGE_INTERVAL.entry(|text| EXPUNGE_INTERVAL.accepts(text)),
+    volume::MOST.entry(|text| volume::MOST.accepts(text)),
+    evacuate::POLICY.entry(|text| evacuate::POLICY.accepts(text)).one_of(&["StopVm", "MigrateVm"]),
 ];
 
-pub(crate) const TOTAL_NUM: Quota = Quota { name: "vm.totalNum", default: 20, used: store::NOT_DESTROYED };
-pub(crate) const NUM: Quota = Quota { name: "vm.num", default: 20, used: store::ON_HOSTS };
-pub(crate) const CPU_NUM: Quota = Quota { name: "vm.cpuNum", default: 80, used: store::CPUS };
-pub(crate) const MEMORY_SIZE: Quota = Quota { name: "vm.memorySize", default: 80 << 30, used: store::MEMORY };
+pub const TOTAL_NUM: Quota = Quota { name: "vm.totalNum", default: 20, used: store::NOT_DESTROYED };
+pub const NUM: Quota = Quota { name: "vm.num", default: 20, used: store::ON_HOSTS };
+pub const CPU_NUM: Quota = Quota { name: "vm.cpuNum", default: 80, used: store::CPUS };
+pub const MEMORY_SIZE: Quota = Quota { name: "vm.memorySize", default: 80 << 30, used: store::MEMORY };
 
 const EXPUNGE: Sweep = Sweep {
     name: "vm expunge",
@@ -172,18 +207,26 @@ const EXPUNGE: Sweep = Sweep {
 };
 
 const EVENTS: &[(&str, &str)] = &[
-    ("/vm/created", "it was created: name"),
+    ("/vm/created", "it was created: name, accountUuid"),
     ("/vm/state/changed", "it is in another state: state"),
+    ("/vm/unknown", "whether it runs on its host is not known: reason"),
     ("/vm/destroyed", "it is off its host and can be recovered: name"),
     ("/vm/expunged", "it is gone: name"),
+    ("/vm/migrated", "it runs on another host: from, to"),
+    ("/vm/nic/attached", "it has one more NIC: vmNicUuid, l3NetworkUuid"),
+    ("/vm/nic/detached", "it has one NIC less: vmNicUuid"),
 ];
 
 pub fn module() -> Module {
-    Module::new("vm")
+    let module = Module::new("vm")
         .category("instance")
+        .family(&allocate::FILTERS)
+        .family(&allocate::SORTERS)
+        .family(&allocate::STRATEGIES);
+    let module = seed::add_to(placement::add_to(affinity::add_to(module)));
+    points::add_to(priority::add_to(candidate::add_to(facts::add_to(change::add_to(cd_rom::add_to(module))))))
         .query::<VmInstanceInventory>("QueryVmInstance", "/vm-instances")
-        .api::<api::CreateVmInstance>()
-        .api::<api::UpdateVmInstance>()
+        .api::<creation::CreateVmInstance>()
         .api::<api::StartVmInstance>()
         .api::<api::StopVmInstance>()
         .api::<api::RebootVmInstance>()
@@ -193,15 +236,50 @@ pub fn module() -> Module {
         .api::<api::RecoverVmInstance>()
         .api::<api::ExpungeVmInstance>()
         .ask::<api::GetHostAllocatorStrategies>()
+        .api::<facet::SetVmHostname>()
+        .api::<facet::DeleteVmHostname>()
+        .ask::<facet::GetVmHostname>()
+        .api::<facet::SetVmConsolePassword>()
+        .api::<facet::DeleteVmConsolePassword>()
+        .ask::<facet::GetVmConsolePassword>()
+        .api::<facet::SetVmBootMode>()
+        .api::<facet::DeleteVmBootMode>()
+        .api::<facet::SetVmBootOrder>()
+        .ask::<facet::GetVmBootOrder>()
+        .api::<facet::SetVmSoundType>()
+        .api::<facet::SetVmClockTrack>()
+        .api::<nic::AttachL3NetworkToVm>()
+        .api::<nic::DetachL3NetworkFromVm>()
+        .ask::<nic::GetVmAttachableL3Network>()
+        .api::<volume::AttachDataVolumeToVm>()
+        .api::<volume::DetachDataVolumeFromVm>()
+        .ask::<volume::GetVmAttachableDataVolume>()
+        .ask::<volume::GetDataVolumeAttachableVm>()
         .flow::<create::Create>()
         .flow::<life::Start>()
         .flow::<life::Stop>()
         .flow::<life::Turn>()
+        .flow::<nic::Attach>()
+        .flow::<nic::Detach>()
+        .flow::<volume::Attach>()
+        .flow::<volume::Detach>()
         .flow::<remove::Destroy>()
+        .hook(&crate::host::MAINTAINING, "vms", &evacuate::Evacuate)
         .cascade(&cascade::VmInstanceKind, cascade::EDGES)
         .settings(SETTINGS)
         .tags(&[tag::STATIC_IP])
+        .tags(facet::TAGS)
         .quotas(&[&TOTAL_NUM, &NUM, &CPU_NUM, &MEMORY_SIZE])
         .sweep(EXPUNGE)
         .events(EVENTS)
+}
+
+/// Where VMs run is the operator's business.
+pub fn moves() -> Module {
+    Module::new("vm moves")
+        .category("instance")
+        .api::<targets::MigrateVm>()
+        .ask::<targets::GetVmMigrationCandidateHosts>()
+        .flow::<migrate::Migrate>()
+        .admin()
 }

@@ -4,14 +4,14 @@ use engine::cascade::{Delete, Root};
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
-use engine::{Any, Engine, Id, Result, Stamp};
+use engine::{Any, Engine, Id, Result, Stamp, codes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{EXPUNGE_PERIOD, VmInstance, VmInstanceInventory, boot, life, store};
+use super::points::{AFTER_DESTROY, BEFORE_DESTROY, OnHost, on_host};
+use super::{EXPUNGE_PERIOD, VmInstance, VmInstanceInventory, boot, store};
 use crate::host::HostInventory;
-use crate::primary_storage::PrimaryStorageInventory;
-use crate::volume;
+use crate::volume::{self, Lies};
 
 /// Takes the VM off its host; its disk and addresses stay until it is expunged.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,24 +72,57 @@ pub(super) async fn take_off(cx: &Cx, uuid: Id<VmInstance>) -> Result<()> {
     if vm.host_uuid.is_none() {
         return Ok(());
     }
-    let host = life::host_of(cx, uuid).await?;
-    host.hypervisor()?.destroy_vm(cx, &host, &uuid.to_string()).await?;
-    boot::unserve(cx, &host, uuid).await
+    let on = OnHost { runs: false, ..on_host(cx, uuid).await? };
+    BEFORE_DESTROY.run(cx, &on).await?;
+    on.host.hypervisor()?.destroy_vm(cx, &on.host, &uuid.to_string()).await?;
+    boot::unserve(cx, &on.host, uuid).await?;
+    AFTER_DESTROY.run(cx, &on).await
 }
 
-/// Deletes the VM's root volume from its storage.
+/// Deletes the VM's root volume from its storage, with its snapshots and what its
+/// firmware remembers.
 pub(super) async fn delete_disk(cx: &Cx, uuid: Id<VmInstance>) -> Result<()> {
     let mut tx = cx.read().await?;
     let Ok(root) = volume::root_of(&mut tx, uuid.cast()).await else { return Ok(()) };
-    let (Some(storage), Some(host), Some(path)) =
-        (root.primary_storage_uuid, root.host_uuid, root.install_path)
-    else {
+    if root.primary_storage_uuid.is_none() || root.install_path.is_none() {
         return Ok(());
-    };
-    let storage: PrimaryStorageInventory = find(&mut tx, storage).await?;
-    let host: HostInventory = crate::host::usable(&mut tx, host).await?;
+    }
+    let lies = Lies::of(&mut tx, root.uuid).await?;
+    let last = last_host(&mut tx, uuid, &lies).await?;
     drop(tx);
-    storage.driver()?.delete_volume(cx, &host, &storage, &path).await
+    lies.remove(cx).await?;
+    match last {
+        Some(host) => host.hypervisor()?.forget_vm(cx, &host, &uuid.to_string()).await,
+        None => Ok(()),
+    }
+}
+
+/// Where the VM was last, which keeps what its firmware remembers; none when that host is gone or silent.
+async fn last_host(tx: &mut Tx, uuid: Id<VmInstance>, lies: &Lies) -> Result<Option<HostInventory>> {
+    if !lies.storage.shared {
+        return Ok(Some(lies.host.clone()));
+    }
+    let vm: VmInstanceInventory = find(tx, uuid).await?;
+    let Some(last) = vm.host_uuid.or(vm.last_host_uuid) else { return Ok(None) };
+    match find::<HostInventory>(tx, last).await {
+        Ok(host) => Ok(Some(host).filter(HostInventory::is_connected)),
+        Err(error) if error.is(codes::NOT_FOUND) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Somebody works on the VM's root volume from now on; a deletion that goes past hosts which do not answer does
+/// without.
+pub(super) async fn take_in_hand(tx: &mut Tx, vm: &VmInstanceInventory, anyway: bool) -> Result<()> {
+    let Ok(root) = volume::root_of(tx, vm.uuid.cast()).await else { return Ok(()) };
+    if root.primary_storage_uuid.is_none() || root.host_uuid.is_some() {
+        return Ok(());
+    }
+    match volume::in_hand(tx, root.uuid).await {
+        Err(error) if anyway => tracing::warn!(vm = vm.name, %error, "nobody takes its disk away"),
+        taken => drop(taken?),
+    }
+    Ok(())
 }
 
 /// Expunges the destroyed VMs whose time is over. One that fails is tried again at the next pass.

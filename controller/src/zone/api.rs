@@ -1,6 +1,7 @@
-use engine::api::{Api, Job, Route, Settled};
+use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::inventory::{Inventory, show};
 use engine::{Id, Result, api, deletion};
+use serde_json::Value;
 
 use super::{Zone, ZoneInventory, store};
 
@@ -29,6 +30,21 @@ impl Api for CreateZone {
             })
         })
         .await
+    }
+}
+
+api! {
+    GetZone: GET "/zones/{uuid}/info" {
+        uuid: Id<Zone>,
+    }
+}
+
+impl Ask for GetZone {
+    const ROUTE: Route = GetZone::ROUTE;
+    type Reply = Value;
+
+    async fn answer(self, asked: Asked) -> Result<Value> {
+        show::<ZoneInventory>(&mut asked.engine.db().read().await?, self.uuid).await
     }
 }
 

@@ -26,9 +26,12 @@ inventory! {
     }
 }
 
+pub use store::LADDER;
+
 pub fn module() -> Module {
     Module::new("zone")
         .query::<ZoneInventory>("QueryZone", "/zones")
+        .ask::<api::GetZone>()
         .api::<api::CreateZone>()
         .api::<api::UpdateZone>()
         .api::<api::ChangeZoneState>()

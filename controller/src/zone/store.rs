@@ -4,6 +4,8 @@ use engine::{Id, Result, Stamp, args};
 use super::Zone;
 use super::api::{CreateZone, UpdateZone};
 
+/// A zone, which lies in nothing, for settings.
+pub const LADDER: &str = "SELECT uuid FROM zone WHERE uuid = $1";
 const INSERT: &str = "INSERT INTO zone (uuid, name, description, state, type, is_default, create_date, \
      last_op_date) VALUES ($1, $2, $3, 'Enabled', 'zstack', $4, $5, $5)";
 const NO_DEFAULT: &str = "UPDATE zone SET is_default = FALSE WHERE is_default";

@@ -90,7 +90,6 @@ const TABLES: &[Table] = &[
             ("cpu_num", Fill::Few),
             ("cpu_sockets", Fill::Few),
             ("cpu_speed", Fill::Few),
-            ("total_cpu", Fill::Few),
             ("total_memory", Fill::Few),
         ],
     },
@@ -457,8 +456,7 @@ fn columns(kind: &str) -> Vec<&'static str> {
     let table = TABLES.iter().find(|table| table.kind == kind).unwrap();
     let own = table.columns.iter().map(|(column, _)| *column);
     // Stored, but nothing that is shown.
-    let own =
-        own.filter(|column| !["cpu_speed", "total_cpu", "total_memory"].contains(column) || kind != "Host");
+    let own = own.filter(|column| !["cpu_speed", "total_memory"].contains(column) || kind != "Host");
     ["uuid", "create_date"].into_iter().chain(own).collect()
 }
 

@@ -1,12 +1,17 @@
 //! The registry walk: every fault at every point of every flow, and to every message, and nobody opts in
-//! (`docs/testing.md`).
+//! (`docs/testing.md`). The controller has the plugin of `docs/plugins.md`: its hooks are steps like any other.
 
+#[path = "../../../docs/examples/l2-plugin/src/gre/mod.rs"]
+mod gre;
+#[path = "../../../tests/scenarios/gre_agent.rs"]
+mod gre_agent;
 mod idle;
 mod plan;
 mod relay;
 mod script;
 mod truth;
 mod watch;
+mod witness;
 mod world;
 
 use std::collections::BTreeSet;
@@ -175,6 +180,7 @@ async fn walk(walk: Walk) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_flow_survives_every_fault_at_every_point() {
     walk(Walk::default()).await;
+    assert_eq!(witness::unheard(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -253,7 +253,8 @@ impl Plan {
         let Known { seen, enough: None, .. } = &*self.lock() else { return Vec::new() };
         let mut complaints = Vec::new();
         for flow in engine.flow_types() {
-            for (at, (step, undone)) in flow.steps.iter().zip(&flow.undone).enumerate() {
+            let steps = flow.steps.iter().zip(&flow.undone).enumerate();
+            for (at, (step, undone)) in steps.filter(|(at, _)| !flow.idle[*at]) {
                 let record = seen.get(&(flow.name, *step, false));
                 if record.is_none() {
                     complaints.push(format!("step \"{step}\" of {} was never run", flow.name));

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wire::Call;
 use wire::call::{EPOCH, GENERATION, RESOURCE, TASK_UUID};
-use wire::calls::{host, imagestore, vm};
+use wire::calls::{device, host, imagestore, seed, vm};
 
 use crate::plan::Trick;
 use crate::watch::{Letter, Seen, Watch};
@@ -40,6 +40,8 @@ const LOOKS: &[&str] = &[
     host::Ping::PATH,
     vm::Sync::PATH,
     vm::CheckState::PATH,
+    device::GetDeviceInfo::PATH,
+    seed::Read::PATH,
     imagestore::Ping::PATH,
 ];
 

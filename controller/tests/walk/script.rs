@@ -16,11 +16,19 @@ pub struct Chapter {
 
 /// The longest first.
 pub const CHAPTERS: &[Chapter] = &[
+    Chapter { name: "shared", read: |world| Box::pin(shared(world)) },
+    Chapter { name: "ha", read: |world| Box::pin(ha(world)) },
     Chapter { name: "sweep", read: |world| Box::pin(sweep(world)) },
     Chapter { name: "zone", read: |world| Box::pin(zone(world)) },
     Chapter { name: "vm", read: |world| Box::pin(vm(world)) },
     Chapter { name: "l3 network", read: |world| Box::pin(l3(world)) },
+    Chapter { name: "devices", read: |world| Box::pin(devices(world)) },
+    Chapter { name: "guests", read: |world| Box::pin(guests(world)) },
+    Chapter { name: "moves", read: |world| Box::pin(moves(world)) },
+    Chapter { name: "templates", read: |world| Box::pin(templates(world)) },
+    Chapter { name: "snapshots", read: |world| Box::pin(snapshots(world)) },
     Chapter { name: "host", read: |world| Box::pin(host(world)) },
+    Chapter { name: "apart", read: |world| Box::pin(apart(world)) },
     Chapter { name: "primary storage", read: |world| Box::pin(primary_storage(world)) },
     Chapter { name: "backup storage", read: |world| Box::pin(backup_storage(world)) },
     Chapter { name: "image", read: |world| Box::pin(image(world)) },
@@ -94,11 +102,300 @@ async fn vm(world: &mut World) {
     expunge_vm(world, &stopped).await;
 }
 
+async fn devices(world: &mut World) {
+    let vm = add_vm(world, json!({})).await;
+    let l2 = world.site.l2.clone();
+    let (l3, _) = add_l3(world, &l2, 8).await;
+    world.post(format!("/vm-instances/{vm}/l3-networks/{l3}"), json!({})).await;
+    let nic = world.nic_in(&vm, &l3).await;
+    world.delete(format!("/vm-instances/nics/{nic}")).await;
+    world.delete(format!("/l3-networks/{l3}")).await;
+    let disk = world.post("/volumes/data", json!({ "name": "disk", "diskSize": 1 << 30 })).await;
+    let (attached, actions) = (format!("/volumes/{disk}/vm-instances"), format!("/volumes/{disk}/actions"));
+    world.post(format!("{attached}/{vm}"), json!({})).await;
+    world.act(&actions, "syncVolumeSize").await;
+    world.delete(&attached).await;
+    world.act(format!("/vm-instances/{vm}/actions"), "stopVmInstance").await;
+    world.post(format!("{attached}/{vm}"), json!({})).await;
+    world.act(format!("/vm-instances/{vm}/actions"), "startVmInstance").await;
+    world.delete(&attached).await;
+    world.delete(format!("/volumes/{disk}")).await;
+    world.act(&actions, "expungeDataVolume").await;
+    let there = format!("localStorage::hostUuid::{}", world.site.hosts[0]);
+    let params = json!({ "name": "placed", "diskSize": 1 << 30,
+        "primaryStorageUuid": world.site.primary_storage });
+    let placed = world.post_tagged("/volumes/data", params, &there).await;
+    world.post(format!("/volumes/{placed}/vm-instances/{vm}"), json!({})).await;
+    expunge_vm(world, &vm).await;
+    world.delete(format!("/volumes/{placed}")).await;
+    world.act(format!("/volumes/{placed}/actions"), "expungeDataVolume").await;
+}
+
+async fn add_iso(world: &mut World, name: &str) -> String {
+    let params = json!({ "name": name, "url": "http://images.example.org/tools.iso",
+        "backupStorageUuids": [world.site.backup_storage], "format": "iso", "mediaType": "ISO" });
+    world.post("/images", params).await
+}
+
+async fn expunge_image(world: &mut World, image: &str) {
+    world.delete(format!("/images/{image}")).await;
+    world.act(format!("/images/{image}/actions"), "expungeImage").await;
+}
+
+/// VMs started from now on may grow, or not.
+async fn grow(world: &World, may: bool) {
+    let value = json!({ "updateGlobalConfig": { "value": may.to_string() } });
+    world.plainly("/global-configurations/vm/numa/actions", value).await;
+}
+
+/// What a VM is made of, and is changed to.
+async fn guests(world: &mut World) {
+    let (iso, tools) = (add_iso(world, "installer").await, add_iso(world, "tools").await);
+    let fresh = add_vm(world, json!({ "imageUuid": iso, "rootDiskSize": 1 << 30 })).await;
+    expunge_vm(world, &fresh).await;
+    grow(world, true).await;
+    let vm = add_vm(world, json!({ "dataDiskSizes": [1 << 30, 2 << 20] })).await;
+    let actions = format!("/vm-instances/{vm}/actions");
+    let disks = format!("/volumes?q=vmInstanceUuid={vm}&q=type=Data&sort=+deviceId");
+    let (first, second) = (world.first(&disks).await, world.first(&format!("{disks}&q=deviceId=2")).await);
+    world.post(format!("/vm-instances/{vm}/iso/{tools}"), Value::Null).await;
+    let more = json!({ "cpuNum": 2, "memorySize": 256 << 20 });
+    world.act_with(&actions, "updateVmInstance", more).await;
+    world.post(&actions, json!({})).await;
+    world.act_with(&actions, "updateVmPriority", json!({ "priority": "High" })).await;
+    let high = world.first("/vm-priority-config?q=level=High").await;
+    for shares in [3000, 2048] {
+        let meaning = json!({ "cpuShares": shares });
+        world.act_with(format!("/vm-priority-config/{high}/actions"), "updatePriorityConfig", meaning).await;
+    }
+    addresses(world, &vm).await;
+    world.delete(format!("/vm-instances/{vm}/iso")).await;
+    world.act_with(&actions, "updateVmInstance", json!({ "cpuNum": 1 })).await;
+    world.act(&actions, "stopVmInstance").await;
+    world.doubt_images().await;
+    world.act(&actions, "reimageVmInstance").await;
+    let other = add_iso(world, "other").await;
+    let drive = json!({ "name": "second", "vmInstanceUuid": vm, "isoUuid": other });
+    world.post("/vm-instances/cdroms", drive).await;
+    world.act(&actions, "startVmInstance").await;
+    grow(world, false).await;
+    expunge_vm(world, &vm).await;
+    for disk in [first, second] {
+        world.delete(format!("/volumes/{disk}")).await;
+        world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    }
+    for image in [iso, tools, other] {
+        expunge_image(world, &image).await;
+    }
+}
+
+/// Its NIC goes to another network on another bridge, gets another address there, and comes back.
+async fn addresses(world: &mut World, vm: &str) {
+    let (zone, cluster) = (world.site.zone.clone(), world.site.cluster.clone());
+    let home = world.site.l3.clone();
+    let l2 = attach_l2(world, &zone, &cluster, "eth5").await;
+    let (away, _) = add_l3(world, &l2, 8).await;
+    let nic = world.nic_in(vm, &home).await;
+    world.post(format!("/vm-instances/nics/{nic}/l3-networks/{away}"), json!({})).await;
+    let ip = json!({ "l3NetworkUuid": away, "ip": world.free_ip(&away).await });
+    world.act_with(format!("/vm-instances/{vm}/actions"), "setVmStaticIp", ip).await;
+    let state = format!("/vm-instances/nics/{nic}/actions");
+    for word in ["disable", "enable"] {
+        world.act_with(&state, "changeVmNicState", json!({ "state": word })).await;
+    }
+    world.post(format!("/vm-instances/nics/{nic}/l3-networks/{home}"), json!({})).await;
+    world.delete(format!("/l2-networks/{l2}")).await;
+}
+
+/// Of a VM with a data volume: while it runs, while it does not, and of a volume that nobody has.
+async fn snapshots(world: &mut World) {
+    let vm = add_vm(world, json!({})).await;
+    let actions = format!("/vm-instances/{vm}/actions");
+    let root = world.root_of(&vm).await;
+    world.act(&actions, "flattenVmInstance").await;
+    let take = |volume: &str| format!("/volumes/{volume}/volume-snapshots");
+    let first = world.post(take(&root), json!({ "name": "first" })).await;
+    let second = world.post(take(&root), json!({ "name": "second" })).await;
+    world.act(format!("/volume-snapshots/{second}/actions"), "getVolumeSnapshotSize").await;
+    world.delete(format!("/volume-snapshots/{second}")).await;
+    let disk = world.post("/volumes/data", json!({ "name": "disk", "diskSize": 1 << 30 })).await;
+    world.post(format!("/volumes/{disk}/vm-instances/{vm}"), json!({})).await;
+    let params = json!({ "rootVolumeUuid": root, "name": "both" });
+    let group = world.post("/volume-snapshots/group", params.clone()).await;
+    world.act(&actions, "stopVmInstance").await;
+    let groups = format!("/volume-snapshots/group/{group}");
+    world.act(format!("{groups}/actions"), "revertVmFromSnapshotGroup").await;
+    world.act(format!("/volume-snapshots/{first}/actions"), "revertVolumeFromSnapshot").await;
+    world.delete(&groups).await;
+    world.post("/volume-snapshots/group", params).await;
+    world.delete(format!("/volumes/{disk}/vm-instances")).await;
+    let loose = world.post(take(&disk), json!({ "name": "loose" })).await;
+    world.act(format!("/volume-snapshots/{loose}/actions"), "revertVolumeFromSnapshot").await;
+    let path = format!("/volumes/data/from/volume-snapshots/{loose}");
+    let copied = world.post(path, json!({ "name": "copied" })).await;
+    for disk in [&disk, &copied] {
+        world.delete(format!("/volumes/{disk}")).await;
+        world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    }
+    expunge_vm(world, &vm).await;
+}
+
+/// Images of a root volume and of a snapshot, and a volume of one of them.
+async fn templates(world: &mut World) {
+    let vm = add_vm(world, json!({ "strategy": "CreateStopped" })).await;
+    let root = world.root_of(&vm).await;
+    world.act(format!("/volumes/{root}/actions"), "flattenVolume").await;
+    let storages = json!([world.site.backup_storage]);
+    let wish = json!({ "name": "golden", "backupStorageUuids": storages });
+    let golden = world.post(format!("/images/root-volume-templates/from/volumes/{root}"), wish.clone()).await;
+    let snapshot = world.post(format!("/volumes/{root}/volume-snapshots"), json!({ "name": "one" })).await;
+    let path = format!("/images/data-volume-templates/from/volume-snapshots/{snapshot}");
+    let data = world.post(path, wish).await;
+    let made = json!({ "name": "made", "primaryStorageUuid": world.site.primary_storage,
+        "hostUuid": world.site.hosts[0] });
+    let disk = world.post(format!("/volumes/data/from/data-volume-templates/{data}"), made).await;
+    world.delete(format!("/volumes/{disk}")).await;
+    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    for image in [golden, data] {
+        world.delete(format!("/images/{image}")).await;
+        world.act(format!("/images/{image}/actions"), "expungeImage").await;
+    }
+    expunge_vm(world, &vm).await;
+}
+
+/// Between two hosts and back, with a data volume.
+async fn moves(world: &mut World) {
+    let (cluster, home) = (world.site.cluster.clone(), world.site.hosts[0].clone());
+    let host = add_host(world, &cluster).await;
+    let mut params = world.site.vm("walker");
+    params["hostUuid"] = json!(home);
+    // Any base64 will do, as what stands behind the tag is.
+    let vm = world.post_tagged("/vm-instances", params, "userdata::d2Fsaw==").await;
+    let disk = world.post("/volumes/data", json!({ "name": "disk", "diskSize": 1 << 30 })).await;
+    world.post(format!("/volumes/{disk}/vm-instances/{vm}"), json!({})).await;
+    let actions = format!("/vm-instances/{vm}/actions");
+    for to in [&host, &home] {
+        world.act_with(&actions, "migrateVm", json!({ "hostUuid": to })).await;
+    }
+    expunge_vm(world, &vm).await;
+    world.delete(format!("/volumes/{disk}")).await;
+    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    world.delete(format!("/hosts/{host}")).await;
+}
+
+/// Two VMs that must not share a host, made, started and parted.
+async fn apart(world: &mut World) {
+    let cluster = world.site.cluster.clone();
+    let host = add_host(world, &cluster).await;
+    let group = world.post("/affinity-groups", json!({ "name": "front", "policy": "antiHard" })).await;
+    let tag = format!("affinityGroupUuid::{group}");
+    let mut vms = Vec::new();
+    for name in ["one", "other"] {
+        let params = world.site.vm(name);
+        vms.push(world.post_tagged("/vm-instances", params, &tag).await);
+    }
+    let hosts = format!("/vm-instances?q=affinityGroup.uuid={group}&groupBy=hostUuid");
+    assert_eq!(world.count(&hosts).await, 2);
+    let actions = format!("/vm-instances/{}/actions", vms[0]);
+    world.act(&actions, "stopVmInstance").await;
+    world.act(&actions, "startVmInstance").await;
+    world.delete(format!("/affinity-groups/{group}/vm-instances/{}", vms[0])).await;
+    for vm in &vms {
+        expunge_vm(world, vm).await;
+    }
+    world.delete(format!("/affinity-groups/{group}")).await;
+    world.delete(format!("/hosts/{host}")).await;
+}
+
+/// On a storage that two hosts have in common: a VM moves between them and starts on either.
+async fn shared(world: &mut World) {
+    let (zone, cluster, home) =
+        (world.site.zone.clone(), world.site.cluster.clone(), world.site.hosts[0].clone());
+    let host = add_host(world, &cluster).await;
+    let params = json!({ "name": "common", "url": "/walk_smp", "zoneUuid": zone });
+    let storage = world.post("/primary-storage/smp", params).await;
+    world.post(format!("/clusters/{cluster}/primary-storage/{storage}"), json!({})).await;
+    world.act(format!("/primary-storage/{storage}/actions"), "reconnectPrimaryStorage").await;
+    let there = json!({ "primaryStorageUuidForRootVolume": storage, "hostUuid": home });
+    let vm = add_vm(world, there).await;
+    let (actions, root) = (format!("/vm-instances/{vm}/actions"), world.root_of(&vm).await);
+    let disk = json!({ "name": "disk", "diskSize": 1 << 30, "primaryStorageUuid": storage });
+    let disk = world.post("/volumes/data", disk).await;
+    world.post(format!("/volumes/{disk}/vm-instances/{vm}"), json!({})).await;
+    let snapshots = format!("/volumes/{root}/volume-snapshots");
+    let first = world.post(&snapshots, json!({ "name": "first" })).await;
+    world.act_with(&actions, "migrateVm", json!({ "hostUuid": host })).await;
+    world.act(&actions, "stopVmInstance").await;
+    world.act(format!("/volume-snapshots/{first}/actions"), "revertVolumeFromSnapshot").await;
+    world.delete(format!("/volume-snapshots/{first}")).await;
+    world.act(&actions, "reimageVmInstance").await;
+    world.act_with(&actions, "startVmInstance", json!({ "hostUuid": host })).await;
+    // It moves, or is stopped when that fails.
+    for event in ["maintain", "enable"] {
+        let change = json!({ "stateEvent": event });
+        world.act_with(format!("/hosts/{host}/actions"), "changeHostState", change).await;
+    }
+    expunge_vm(world, &vm).await;
+    world.delete(format!("/volumes/{disk}")).await;
+    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    let all = json!({ "force": true });
+    let actions = format!("/primary-storage/{storage}/actions");
+    world.act_with(&actions, "cleanUpImageCacheOnPrimaryStorage", all).await;
+    let empty = json!({ "primaryStorageUuidForRootVolume": storage, "strategy": "CreateStopped" });
+    let vm = add_vm(world, empty).await;
+    expunge_vm(world, &vm).await;
+    world.delete(format!("/primary-storage/{storage}")).await;
+    world.delete(format!("/hosts/{host}")).await;
+}
+
+/// A host loses its power: it is given up, what ran there starts elsewhere, and it comes back.
+async fn ha(world: &mut World) {
+    let (zone, cluster) = (world.site.zone.clone(), world.site.cluster.clone());
+    // Where VMs go later the network is served already: otherwise that would be written there once in a world.
+    let home = world.site.hosts[0].clone();
+    let keeper = add_vm(world, json!({ "hostUuid": home })).await;
+    let host = add_host(world, &cluster).await;
+    let params = json!({ "name": "guarded", "url": "/walk_smp", "zoneUuid": zone });
+    let storage = world.post("/primary-storage/smp", params).await;
+    world.post(format!("/clusters/{cluster}/primary-storage/{storage}"), json!({})).await;
+    // The cloud's own, and on the host that has none of the others.
+    world
+        .plainly(
+            "/global-configurations/ha/fencing.cap/actions",
+            json!({ "updateGlobalConfig": { "value": "9999" } }),
+        )
+        .await;
+    let there = json!({ "primaryStorageUuidForRootVolume": storage, "hostUuid": host });
+    let (first, second) = (add_vm(world, there.clone()).await, add_vm(world, there).await);
+    let disk = json!({ "name": "disk", "diskSize": 1 << 30, "primaryStorageUuid": storage });
+    let disk = world.post("/volumes/data", disk).await;
+    world.post(format!("/volumes/{disk}/vm-instances/{first}"), json!({})).await;
+    world.post(format!("/vm-instances/{first}/ha-levels"), json!({ "level": "OnHostFailure" })).await;
+    world.loses_power(&host).await;
+    world.act(format!("/hosts/{host}/actions"), "giveUpHost").await;
+    let lost = format!("/vm-instances?q=lastHostUuid={host}&q=state=Stopped");
+    assert_eq!(world.count(&lost).await, 2, "vms of a host that was given up are stopped");
+    world.act(format!("/vm-instances/{first}/actions"), "startVmInstance").await;
+    world.regains_power();
+    world.act(format!("/hosts/{host}/actions"), "reconnectHost").await;
+    for vm in [first, second, keeper] {
+        expunge_vm(world, &vm).await;
+    }
+    world.delete(format!("/volumes/{disk}")).await;
+    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    world.delete(format!("/primary-storage/{storage}")).await;
+    world.delete(format!("/hosts/{host}")).await;
+}
+
 async fn host(world: &mut World) {
     let cluster = world.site.cluster.clone();
     let host = add_host(world, &cluster).await;
     add_vm(world, json!({ "hostUuid": host })).await;
     world.act(format!("/hosts/{host}/actions"), "reconnectHost").await;
+    for event in ["maintain", "enable"] {
+        let change = json!({ "stateEvent": event });
+        world.act_with(format!("/hosts/{host}/actions"), "changeHostState", change).await;
+    }
     world.delete(format!("/hosts/{host}")).await;
 }
 
@@ -108,6 +405,7 @@ async fn primary_storage(world: &mut World) {
     let attached = format!("/clusters/{cluster}/primary-storage/{storage}");
     world.delete(&attached).await;
     world.post(&attached, json!({})).await;
+    world.act(format!("/primary-storage/{storage}/actions"), "reconnectPrimaryStorage").await;
     add_vm(world, json!({ "primaryStorageUuidForRootVolume": storage })).await;
     world.delete(format!("/primary-storage/{storage}")).await;
 }
@@ -156,10 +454,19 @@ async fn l2(world: &mut World) {
 
 async fn l3(world: &mut World) {
     let (zone, cluster) = (world.site.zone.clone(), world.site.cluster.clone());
-    let l2 = attach_l2(world, &zone, &cluster, "eth3").await;
+    let params = json!({ "name": "lan", "zoneUuid": zone, "physicalInterface": "eth3", "vlan": 30 });
+    let l2 = world.post("/l2-networks/vlan", params).await;
+    world
+        .act_with(format!("/l2-networks/{l2}/actions"), "changeL2NetworkVlanId", json!({ "vlan": 31 }))
+        .await;
+    world.post(format!("/l2-networks/{l2}/clusters/{cluster}"), Value::Null).await;
     let (net, range) = add_l3(world, &l2, 7).await;
     let vm = add_vm(world, json!({ "l3NetworkUuids": [net] })).await;
     world.post(format!("/l3-networks/{net}/dns"), json!({ "dns": "10.7.0.1" })).await;
+    let way = json!({ "prefix": "192.0.2.0/24", "nexthop": "10.7.0.2" });
+    world.post(format!("/l3-networks/{net}/hostroute"), way).await;
+    world.post(format!("/l3-networks/{net}/mtu"), json!({ "mtu": 1400 })).await;
+    world.delete(format!("/l3-networks/{net}/hostroute?prefix=192.0.2.0/24")).await;
     let change = json!({ "dnsDomain": "walk.example.org" });
     world.act_with(format!("/l3-networks/{net}/actions"), "updateL3Network", change).await;
     world.delete(format!("/l3-networks/{net}/dns/10.7.0.1")).await;

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use engine::{Engine, args};
 
 use crate::world::{World, strays};
+use crate::{gre_agent, witness};
 
 /// Statements that find nothing, with what it would mean if they did.
 const NEVER: &[(&str, &str)] = &[
@@ -15,6 +16,17 @@ const NEVER: &[(&str, &str)] = &[
         "a vm in a state of passage",
         "SELECT name || ' ' || state FROM vm_instance \
          WHERE state NOT IN ('Running', 'Paused', 'Stopped', 'Destroyed')",
+    ),
+    ("a host that is being given up for ever", "SELECT host_uuid FROM ha_fencing WHERE state = 'Fencing'"),
+    (
+        "a vm on a host that was given up",
+        "SELECT v.name FROM vm_instance v JOIN host h ON h.uuid = v.host_uuid \
+         JOIN ha_fencing f ON f.host_uuid = h.uuid AND f.connection = h.connections AND f.state = 'Fenced'",
+    ),
+    (
+        "a storage that is fenced of a host that is not",
+        "SELECT x.host_uuid FROM ha_fenced x WHERE x.host_uuid NOT IN \
+         (SELECT host_uuid FROM ha_fencing WHERE fenced_date IS NOT NULL)",
     ),
     ("a host that is connecting for ever", "SELECT name FROM host WHERE status = 'Connecting'"),
     ("a backup storage in passage", "SELECT name FROM backup_storage WHERE leaving OR status = 'Connecting'"),
@@ -32,8 +44,34 @@ const NEVER: &[(&str, &str)] = &[
     ("an attachment in passage", "SELECT l2_network_uuid FROM l2_network_cluster WHERE state <> 'Attached'"),
     ("an l3 network in passage", "SELECT name FROM l3_network WHERE deleting"),
     ("an ip range in passage", "SELECT name FROM ip_range WHERE deleting"),
-    ("a volume in passage", "SELECT name FROM volume WHERE status <> 'Ready'"),
-    ("a volume of no vm", "SELECT name FROM volume WHERE vm_instance_uuid IS NULL"),
+    (
+        "a volume in passage",
+        "SELECT name FROM volume WHERE status NOT IN ('Ready', 'Deleted', 'NotInstantiated')",
+    ),
+    ("a volume with two files", "SELECT name FROM volume WHERE spare_path IS NOT NULL"),
+    ("a vm that moves", "SELECT vm_instance_uuid FROM vm_move"),
+    ("a volume with a copy", "SELECT volume_uuid FROM volume_copy"),
+    ("a snapshot in passage", "SELECT name FROM volume_snapshot WHERE status <> 'Ready'"),
+    (
+        "a volume that stands on several snapshots",
+        "SELECT volume_uuid FROM volume_snapshot WHERE latest GROUP BY volume_uuid HAVING count(*) > 1",
+    ),
+    (
+        "a current tree without a latest snapshot, or the other way round",
+        "SELECT t.uuid FROM volume_snapshot_tree t WHERE t.current <> EXISTS \
+         (SELECT 1 FROM volume_snapshot s WHERE s.tree_uuid = t.uuid AND s.latest)",
+    ),
+    (
+        "a group without a snapshot",
+        "SELECT name FROM volume_snapshot_group WHERE NOT EXISTS (SELECT 1 FROM volume_snapshot_group_ref r \
+         WHERE r.volume_snapshot_group_uuid = volume_snapshot_group.uuid AND NOT r.snapshot_deleted)",
+    ),
+    ("a root volume of no vm", "SELECT name FROM volume WHERE type = 'Root' AND vm_instance_uuid IS NULL"),
+    (
+        "a volume that is attached and lies nowhere",
+        "SELECT name FROM volume WHERE vm_instance_uuid IS NOT NULL \
+         AND (primary_storage_uuid IS NULL OR coalesce(host_uuid, hand_uuid) IS NULL OR status <> 'Ready')",
+    ),
     (
         "a vm without its volume",
         "SELECT name FROM vm_instance WHERE root_volume_uuid NOT IN (SELECT uuid FROM volume)",
@@ -65,6 +103,7 @@ const NEVER: &[(&str, &str)] = &[
         "SELECT p.name FROM primary_storage p WHERE coalesce((SELECT sum(u.size) FROM primary_storage_usage u \
          WHERE u.primary_storage_uuid = p.uuid), 0) \
          <> coalesce((SELECT sum(v.size) FROM volume v WHERE v.primary_storage_uuid = p.uuid), 0) \
+         + coalesce((SELECT sum(s.size) FROM volume_snapshot s WHERE s.primary_storage_uuid = p.uuid), 0) \
          + coalesce((SELECT sum(i.size) FROM image_cache i WHERE i.primary_storage_uuid = p.uuid), 0)",
     ),
     (
@@ -82,9 +121,16 @@ const NEVER: &[(&str, &str)] = &[
         "SELECT ip FROM used_ip WHERE used_for = 'DHCP' AND ip_range_uuid NOT IN (SELECT uuid FROM ip_range)",
     ),
     (
+        "a vm that waits for another size and is stopped",
+        "SELECT name FROM vm_instance WHERE state IN ('Stopped', 'Destroyed') \
+         AND (next_cpu_num IS NOT NULL OR next_memory_size IS NOT NULL)",
+    ),
+    (
         "a resource that nobody owns",
         "SELECT uuid FROM (SELECT uuid FROM vm_instance UNION ALL SELECT uuid FROM volume \
-         UNION ALL SELECT uuid FROM vm_nic UNION ALL SELECT uuid FROM image UNION ALL SELECT uuid FROM l3_network) r \
+         UNION ALL SELECT uuid FROM volume_snapshot UNION ALL SELECT uuid FROM volume_snapshot_group \
+         UNION ALL SELECT uuid FROM vm_nic UNION ALL SELECT uuid FROM vm_cd_rom \
+         UNION ALL SELECT uuid FROM image UNION ALL SELECT uuid FROM l3_network) r \
          WHERE uuid NOT IN (SELECT resource_uuid FROM account_resource_ref)",
     ),
     (
@@ -101,25 +147,64 @@ const NEVER: &[(&str, &str)] = &[
     ),
     (
         "a cached image on a host without the storage",
-        "SELECT i.install_path FROM image_cache i WHERE NOT EXISTS (SELECT 1 FROM primary_storage_host p \
+        "SELECT i.install_path FROM image_cache i WHERE i.host_uuid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM primary_storage_host p \
          WHERE p.host_uuid = i.host_uuid AND p.primary_storage_uuid = i.primary_storage_uuid)",
     ),
 ];
 
-const BRIDGES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface FROM host h \
+const BRIDGES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface \
+     || CASE n.type WHEN 'L2VlanNetwork' THEN '_' || n.virtual_network_id ELSE '' END FROM host h \
      JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid JOIN l2_network n ON n.uuid = c.l2_network_uuid";
 const DOMAINS: &str = "SELECT h.management_ip, v.uuid || ' ' || v.state FROM vm_instance v \
      JOIN host h ON h.uuid = v.host_uuid";
-const VOLUMES: &str =
-    "SELECT h.management_ip, v.install_path FROM volume v JOIN host h ON h.uuid = v.host_uuid";
-const CACHE: &str =
-    "SELECT h.management_ip, i.install_path FROM image_cache i JOIN host h ON h.uuid = i.host_uuid";
+/// What lies on no host lies on the share.
+const VOLUMES: &str = "SELECT coalesce(h.management_ip, 'share'), v.install_path FROM volume v \
+     LEFT JOIN host h ON h.uuid = v.host_uuid WHERE v.install_path IS NOT NULL \
+     UNION ALL SELECT coalesce(h.management_ip, 'share'), s.primary_storage_install_path FROM volume_snapshot s \
+     LEFT JOIN host h ON h.uuid = s.host_uuid";
+const LAYERS: &str = "SELECT coalesce(h.management_ip, 'share'), \
+     v.install_path || ' ' || s.primary_storage_install_path FROM volume v \
+     LEFT JOIN host h ON h.uuid = v.host_uuid JOIN volume_snapshot s ON s.volume_uuid = v.uuid AND s.latest \
+     UNION ALL SELECT coalesce(h.management_ip, 'share'), s.primary_storage_install_path || ' ' || p.primary_storage_install_path \
+     FROM volume_snapshot s JOIN volume_snapshot p ON p.uuid = s.parent_uuid \
+     LEFT JOIN host h ON h.uuid = s.host_uuid";
+const OPEN: &str = "SELECT h.management_ip, v.vm_instance_uuid || ' ' || v.uuid || ' ' || v.install_path \
+     FROM volume v JOIN vm_instance m ON m.uuid = v.vm_instance_uuid JOIN host h ON h.uuid = m.host_uuid";
+const DISKS: &str = "SELECT h.management_ip, v.vm_instance_uuid || ' ' || v.uuid FROM volume v \
+     JOIN vm_instance m ON m.uuid = v.vm_instance_uuid JOIN host h ON h.uuid = m.host_uuid WHERE v.type = 'Data'";
+const NICS: &str = "SELECT h.management_ip, n.vm_instance_uuid || ' ' || n.uuid FROM vm_nic n \
+     JOIN vm_instance m ON m.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = m.host_uuid";
+const CD_ROMS: &str = "SELECT h.management_ip, \
+     c.vm_instance_uuid || ' ' || c.device_id || ' ' || c.iso_install_path FROM vm_cd_rom c \
+     JOIN vm_instance m ON m.uuid = c.vm_instance_uuid JOIN host h ON h.uuid = m.host_uuid \
+     WHERE c.iso_uuid IS NOT NULL";
+const SIZES: &str = "SELECT h.management_ip, v.uuid || ' ' || v.cpu_num || ' ' || v.memory_size \
+     FROM vm_instance v JOIN host h ON h.uuid = v.host_uuid";
+const DOWN: &str = "SELECT h.management_ip, n.uuid FROM vm_nic n \
+     JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid WHERE n.state = 'disable'";
+const PLUGS: &str = "SELECT h.management_ip, n.uuid || ' br_' || l2.physical_interface \
+     || CASE l2.type WHEN 'L2VlanNetwork' THEN '_' || l2.virtual_network_id ELSE '' END FROM vm_nic n \
+     JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+     JOIN l3_network l ON l.uuid = n.l3_network_uuid JOIN l2_network l2 ON l2.uuid = l.l2_network_uuid";
+/// But those that are as if nothing had been said.
+const SHARES: &str = "SELECT h.management_ip, v.uuid || ' ' || p.cpu_shares FROM vm_instance v \
+     JOIN host h ON h.uuid = v.host_uuid JOIN system_tag t ON t.resource_uuid = v.uuid \
+     JOIN vm_priority_config p ON t.tag = 'vmPriority::' || p.level WHERE p.cpu_shares <> 1024";
+const SEEDS: &str = "SELECT h.management_ip, v.uuid FROM vm_instance v JOIN host h ON h.uuid = v.host_uuid \
+     WHERE v.uuid IN (SELECT vm_instance_uuid FROM vm_user_data UNION SELECT vm_instance_uuid FROM vm_ssh_key_pair)";
+const CACHE: &str = "SELECT coalesce(h.management_ip, 'share'), i.install_path FROM image_cache i \
+     LEFT JOIN host h ON h.uuid = i.host_uuid";
+/// By which a host shows what it has mounted.
+const TRACES: &str = "SELECT 'share', p.url || '/hosts/' || h.host_uuid FROM primary_storage p \
+     JOIN primary_storage_host h ON h.primary_storage_uuid = p.uuid WHERE p.shared";
 /// A host is entered before it gets the namespace, so that nothing is there unknown; without guests it may be
 /// without one, when that has failed.
-const KNOWN_NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface || '_' || l.uuid \
+const KNOWN_NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface \
+     || CASE n.type WHEN 'L2VlanNetwork' THEN '_' || n.virtual_network_id ELSE '' END || '_' || l.uuid \
      FROM l3_network_host s JOIN host h ON h.uuid = s.host_uuid JOIN l3_network l ON l.uuid = s.l3_network_uuid \
      JOIN l2_network n ON n.uuid = l.l2_network_uuid";
-const NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface || '_' || l.uuid \
+const NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface \
+     || CASE n.type WHEN 'L2VlanNetwork' THEN '_' || n.virtual_network_id ELSE '' END || '_' || l.uuid \
      FROM vm_nic c JOIN vm_instance v ON v.uuid = c.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
      JOIN l3_network l ON l.uuid = c.l3_network_uuid JOIN l2_network n ON n.uuid = l.l2_network_uuid \
      JOIN l3_network_service s ON s.l3_network_uuid = l.uuid WHERE s.network_service_type = 'DHCP'";
@@ -140,19 +225,38 @@ const IMAGES: &str = "SELECT b.hostname, i.image_uuid FROM image_backup_storage 
      JOIN backup_storage b ON b.uuid = i.backup_storage_uuid";
 const STORES: &str = "SELECT hostname, uuid FROM backup_storage";
 
+const FENCERS: &str = "SELECT h.management_ip, f.primary_storage_uuid FROM ha_fencer f \
+     JOIN host h ON h.uuid = f.host_uuid";
+
 type Had = BTreeSet<String>;
 
+/// What the plugin makes.
+const TUNNELS: &str = "SELECT h.management_ip, v.uuid FROM vm_instance v JOIN host h ON h.uuid = v.host_uuid";
+
 /// What the rows say that hosts have, in the order of [`had`].
-const SAID: [(&str, &str); 9] = [
+const SAID: [(&str, &str); 22] = [
     ("bridges", BRIDGES),
     ("domains", DOMAINS),
     ("volumes", VOLUMES),
+    ("layers", LAYERS),
+    ("open files", OPEN),
+    ("disks", DISKS),
+    ("nics", NICS),
+    ("discs", CD_ROMS),
+    ("sizes", SIZES),
+    ("nics that are down", DOWN),
+    ("plugged nics", PLUGS),
+    ("shares", SHARES),
+    ("seeds", SEEDS),
     ("cached images", CACHE),
     ("namespaces", NAMESPACES),
     ("leases", LEASES),
     ("words to guests", TOLD),
     ("images", IMAGES),
     ("stores", STORES),
+    ("tunnels", TUNNELS),
+    ("traces", TRACES),
+    ("fencers", FENCERS),
 ];
 
 /// What may be there.
@@ -179,11 +283,15 @@ pub async fn complaints(world: &World) -> Vec<String> {
             false => drop(said.entry((meaning, host)).or_default().insert(what)),
         }
     }
-    for (address, host) in &world.hosts {
-        let there = had(&host.world.state());
-        let spare = said.remove(&(SPARE.to_owned(), address.to_string())).unwrap_or_default();
+    let share = world.share;
+    // What a host without power has lost the rows are told when it is given up.
+    let hosts = world.hosts.iter().filter(|(_, host)| !host.world.is_dark());
+    let there = hosts.map(|(address, host)| (address.to_string(), share.rest_of(host.world.state())));
+    for (address, state) in there.chain([("share".to_owned(), share.state())]) {
+        let there = had(&state);
+        let spare = said.remove(&(SPARE.to_owned(), address.clone())).unwrap_or_default();
         for ((what, _), there) in SAID.iter().zip(there) {
-            let said = said.remove(&((*what).to_owned(), address.to_string())).unwrap_or_default();
+            let said = said.remove(&((*what).to_owned(), address.clone())).unwrap_or_default();
             let spare = if *what == "namespaces" { &spare } else { &said };
             for odd in there.difference(spare) {
                 complaints.push(format!("host {address} has among its {what} {odd}, the rows have not"));
@@ -194,27 +302,42 @@ pub async fn complaints(world: &World) -> Vec<String> {
             }
         }
     }
+    complaints.extend(witness::odd(&world.site.zone));
     complaints
 }
 
-fn had(state: &fleet::State) -> [Had; 9] {
+fn had(state: &fleet::State) -> [Had; 22] {
     let pairs =
         |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| format!("{key} {value}")).collect();
     [
         state.bridges.keys().cloned().collect(),
         pairs(&state.domains),
         state.volumes.difference(&strays().collect()).cloned().collect(),
+        pairs(&state.layers).into_iter().filter(|layer| !layer.contains("/imagecache/")).collect(),
+        pairs(&state.open),
+        state.disks.clone(),
+        state.nics.clone(),
+        state.cd_roms.clone(),
+        state.sizes.iter().map(|(vm, [cpus, memory, ..])| format!("{vm} {cpus} {memory}")).collect(),
+        state.down.clone(),
+        pairs(&state.plugs),
+        state.shares.iter().filter(|(_, n)| **n != 1024).map(|(vm, n)| format!("{vm} {n}")).collect(),
+        state.seeds.keys().cloned().collect(),
         state.cache.clone(),
         state.namespaces.clone(),
-        pairs(&state.leases),
+        state.served.clone(),
         state.told.clone(),
         state.images.clone(),
         state.stores.clone(),
+        gre_agent::tunnels(state).map(str::to_owned).collect(),
+        state.folders.clone(),
+        state.fencers.clone(),
     ]
 }
 
 /// What the engine keeps for itself, and what may stay behind when a call has failed: an image that is
-/// cached, a network that is served, and the address of its server.
+/// cached, a network that is served, and the address of its server; the fencer of a host that was nearly
+/// connected.
 const APART: &[&str] = &[
     "_sqlx_migrations",
     "account",
@@ -222,6 +345,8 @@ const APART: &[&str] = &[
     "event",
     "finding",
     "flow",
+    "ha_fencer",
+    "ha_fencing",
     "host_usage",
     "image_cache",
     "job",
@@ -239,8 +364,12 @@ const PASSING: &[(&str, &str)] = &[
     ("", "create_date"),
     ("", "last_op_date"),
     ("", "state_before"),
+    ("", "status_before"),
     ("", "last_host_uuid"),
+    ("", "last_vm_instance_uuid"),
+    ("volume", "hand_uuid"),
     ("host", "status"),
+    ("host", "connections"),
     ("backup_storage", "status"),
 ];
 /// Tables with their columns, and how a row is made one text.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::flow::FlowView;
 use engine::flow::fault::{Fault, Faults, Phase, Point};
-use engine::{Id, Result, codes};
+use engine::{ErrorCode, Id, Result, codes};
 use futures::future::BoxFuture;
 use tokio::sync::watch::Sender;
 use tokio::time::{Instant, timeout};
@@ -121,6 +121,9 @@ impl fmt::Display for Fired {
         }
     }
 }
+
+/// A VM that does not move from a host that is to be maintained is stopped.
+const DISPENSABLE: &[&str] = &["migrate vm"];
 
 impl Fired {
     fn fails(&self) -> bool {
@@ -414,10 +417,14 @@ impl Call {
         self.ghosts.len() < self.ghosts_due
     }
 
-    /// Ghosts that were not refused.
+    /// Ghosts that were not refused, by the database or by their own controller, which has died again.
     pub fn at_large(&self) -> impl Iterator<Item = &(Id<FlowView>, Result<()>)> {
-        let refused =
-            |outcome: &Result<()>| outcome.as_ref().is_err_and(|error| error.is_rooted_in(codes::LOST));
+        let refused = |outcome: &Result<()>| {
+            let refusal = |error: &ErrorCode| {
+                [codes::LOST, codes::NO_LEASE].iter().any(|code| error.is_rooted_in(*code))
+            };
+            outcome.as_ref().is_err_and(refusal)
+        };
         self.ghosts.iter().filter(move |(_, outcome)| !refused(outcome))
     }
 
@@ -443,13 +450,19 @@ impl Call {
     /// Whether the call must have failed; `None` when it may end either way.
     pub fn must_fail(&self) -> Option<bool> {
         // Who died while it failed may succeed the next time; who waited for a parked flow and died may not
-        // have been told of it; and when others died too, their successors may find that what failed is
-        // no longer needed.
+        // have been told of it; when others died too, their successors may find that what failed is no longer
+        // needed; a part that was parked may have been done at the next try before who waits for it looks; and
+        // some parts need not succeed.
         let died_failing = |fired: &Fired| matches!(fired.spot.at, At::Phase(Phase::Turning | Phase::Parked));
         let one = self.fired.iter().all(|fired| fired.flow == self.fired[0].flow);
         let failed = self.fired.iter().any(Fired::fails);
         let unknown = self.fired.iter().any(Fired::is_unknown);
-        match unknown || failed && (!one || self.fired.iter().any(died_failing)) {
+        let of_part = |fired: &Fired| self.top.is_some_and(|(top, _)| fired.flow != top);
+        let part_parked = self.parked && self.fired.iter().any(of_part);
+        let dispensable =
+            self.fired.iter().any(|fired| of_part(fired) && DISPENSABLE.contains(&&*fired.spot.flow));
+        let either = !one || part_parked || dispensable || self.fired.iter().any(died_failing);
+        match unknown || failed && either {
             true => None,
             false => Some(failed),
         }

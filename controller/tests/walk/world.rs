@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cumulet_controller::Controller;
 use cumulet_controller::config::{AgentsMode, Config, Database, Ports};
+use cumulet_controller::{Controller, Extra};
 use cumulet_tests::api::{Api, Refusal};
 use cumulet_tests::http::Client;
 use cumulet_tests::site::{Range, Site, Wanted};
 use engine::db::Row;
 use engine::{Engine, args};
-use fleet::{Host, Place, Size};
+use fleet::{Host, Place, Share};
 use hyper::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::relay::Relay;
 use crate::truth::{self, Rows};
 use crate::watch::{Call, Watch};
+use crate::{gre, gre_agent, witness};
 
 /// Longer than anything here takes, on a machine that is busy with other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +58,8 @@ pub struct World {
     pub site: Site,
     /// Each with the address of its agents.
     pub hosts: Vec<(IpAddr, Host)>,
+    /// What they all have mounted.
+    pub share: &'static Share,
     pub watch: Arc<Watch>,
     api: Api,
     rows: Rows,
@@ -102,11 +105,16 @@ fn address(world: u8, host: u8) -> IpAddr {
 }
 
 /// Two hosts, each behind relays that are at the same ports.
-async fn fleet(world: u8, relay: &Arc<Relay>, stop: &CancellationToken) -> (Vec<(IpAddr, Host)>, Ports) {
+async fn fleet(
+    world: u8,
+    share: &'static Share,
+    relay: &Arc<Relay>,
+    stop: &CancellationToken,
+) -> (Vec<(IpAddr, Host)>, Ports) {
     let (mut hosts, mut at) = (Vec::new(), [0; 3]);
     for address in [address(world, 1), address(world, 2)] {
-        let place = Place { address, journals: Some(memory()), ..Place::default() };
-        let host = Host::start_at(place, Size::default()).await.unwrap();
+        let place = Place { address, journals: Some(memory()), share: Some(share), ..Place::default() };
+        let host = Host::start_also(place, gre_agent::routes).await.unwrap();
         for (port, agent) in at.iter_mut().zip([host.kvm, host.vrouter, host.storage]) {
             *port = relay.for_commands(SocketAddr::new(address, *port), agent, stop).await.port();
         }
@@ -123,7 +131,8 @@ impl World {
         let (dir, stop) = (tempfile::tempdir_in(memory()).unwrap(), CancellationToken::new());
         let watch = Arc::new(Watch::new(plan));
         let relay = Relay::new(&watch);
-        let (hosts, ports) = fleet(number, &relay, &stop).await;
+        let share = Share::at("/walk_smp");
+        let (hosts, ports) = fleet(number, share, &relay, &stop).await;
         let outcomes = relay.for_outcomes(&stop).await;
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -137,13 +146,15 @@ impl World {
             ..Config::default()
         };
         let faults: Arc<Watch> = Arc::clone(&watch);
-        let controller = Controller::start_with(config, stop.clone(), Some(faults)).await.unwrap();
+        let extra = Extra { plugins: vec![gre::module(), witness::module()], faults: Some(faults) };
+        let controller = Controller::start_with(config, stop.clone(), extra).await.unwrap();
         relay.leads_to(controller.address);
         let base = format!("http://{}/zstack/v1", controller.address);
         let api = Api::login(Client::default(), &base, "admin", "secret").await.unwrap();
         let site = Site::furnish(&api, &wanted(hosts[0].0), &|_| ()).await.unwrap();
         let engine = controller.engine.clone();
-        for setting in ["host/ping.interval", "backupStorage/ping.interval", "sweep/interval"] {
+        for setting in ["host/ping.interval", "backupStorage/ping.interval", "sweep/interval", "ha/interval"]
+        {
             // What is looked after by itself would disturb what is asked for.
             let (path, often) =
                 (format!("/global-configurations/{setting}/actions"), json!({ "value": "86400" }));
@@ -155,6 +166,7 @@ impl World {
             engine,
             site,
             hosts,
+            share,
             watch,
             api,
             usual: BTreeMap::new(),
@@ -179,6 +191,50 @@ impl World {
         answer["inventory"]["uuid"].as_str().unwrap_or_default().to_owned()
     }
 
+    pub async fn root_of(&self, vm: &str) -> String {
+        let found = self.api.get(&format!("/vm-instances/{vm}")).await.unwrap();
+        found["inventories"][0]["rootVolumeUuid"].as_str().unwrap().to_owned()
+    }
+
+    /// The VM's NIC in the network.
+    pub async fn nic_in(&self, vm: &str, l3: &str) -> String {
+        let path = format!("/vm-instances/nics?q=vmInstanceUuid={vm}&q=l3NetworkUuid={l3}");
+        let found = self.api.get(&path).await.unwrap();
+        found["inventories"][0]["uuid"].as_str().unwrap().to_owned()
+    }
+
+    /// The uuid of the first row that the list shows.
+    pub async fn first(&self, path: &str) -> String {
+        let found = self.api.get(path).await.unwrap();
+        found["inventories"][0]["uuid"].as_str().unwrap().to_owned()
+    }
+
+    /// How many rows such a question yields.
+    pub async fn count(&self, path: &str) -> usize {
+        let found = self.api.get(path).await.unwrap();
+        found["inventories"].as_array().unwrap().len()
+    }
+
+    /// What hosts have in their caches is to be looked at again.
+    pub async fn doubt_images(&self) {
+        const DOUBT: &str = "UPDATE image_cache SET virtual_size = NULL";
+        let doubted = self.engine.db().write(|tx| Box::pin(async move { tx.exec(DOUBT, args![]).await }));
+        doubted.await.unwrap();
+    }
+
+    /// An address of the network that nobody has.
+    pub async fn free_ip(&self, l3: &str) -> String {
+        let found = self.api.get(&format!("/l3-networks/ip/free?l3NetworkUuid={l3}&limit=1")).await.unwrap();
+        found["inventories"][0]["ip"].as_str().unwrap().to_owned()
+    }
+
+    /// With a system tag.
+    pub async fn post_tagged(&mut self, path: &str, params: Value, tag: &str) -> String {
+        let body = json!({ "params": params, "systemTags": [tag] });
+        let answer = self.until_done(Request { method: Method::POST, path: path.into(), body }).await;
+        answer["inventory"]["uuid"].as_str().unwrap_or_default().to_owned()
+    }
+
     pub async fn act(&mut self, path: impl Into<String>, action: &str) -> Value {
         self.act_with(path, action, json!({})).await
     }
@@ -197,6 +253,20 @@ impl World {
     pub async fn plainly(&self, path: &str, body: Value) -> Value {
         let request = Request { method: Method::PUT, path: path.to_owned(), body };
         self.call(&request).await.unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// The second host has no power any more, and nobody waits until that is noticed.
+    pub async fn loses_power(&self, host: &str) {
+        const LOST: &str = "UPDATE host SET status = 'Disconnected' WHERE uuid = $1";
+        self.hosts[1].1.world.loses_power();
+        let host = host.to_owned();
+        let lost = self.engine.db().write(|tx| Box::pin(async move { tx.exec(LOST, args![host]).await }));
+        lost.await.unwrap();
+    }
+
+    /// It answers again, when somebody asks.
+    pub fn regains_power(&self) {
+        self.hosts[1].1.world.regains_power();
     }
 
     /// The first host has disks that are nobody's.
@@ -241,7 +311,11 @@ impl World {
             _ => {}
         }
         let top = met.top.map_or("", |(_, name)| name);
-        if answer.is_err() && !["cascade.delete", "image.purge"].contains(&top) && !self.is_done(&met).await {
+        // What a guest has taken it keeps.
+        if answer.is_err()
+            && !["cascade.delete", "image.purge", "vm.resize"].contains(&top)
+            && !self.is_done(&met).await
+        {
             complaints.extend(rows.differences(&self.rows.read(&self.engine).await));
         }
         complaints.extend(self.too_often(&met, &carried));

@@ -106,3 +106,51 @@ fn a_name_that_the_kernel_would_cut_or_misread_is_refused() {
     }
     check_name("vnic123456.1").unwrap();
 }
+
+#[tokio::test]
+async fn a_tunnel_is_marked_and_tells_what_it_is() {
+    let net = alone().await;
+    let tunnel = Tunnel { vni: 7, local: "192.0.2.1".parse().unwrap(), port: 8472 };
+    let made = net.add_vxlan("vxlan7", MARK, &tunnel).await.unwrap();
+    assert_eq!((made.tunnel(), made.mark()), (Some(tunnel), Some(MARK)));
+    assert_eq!(net.find("vxlan7").await.unwrap(), Some(made));
+}
+
+#[tokio::test]
+async fn a_forwarding_table_has_each_peer_once() {
+    let net = alone().await;
+    let tunnel = Tunnel { vni: 7, local: "192.0.2.1".parse().unwrap(), port: 8472 };
+    let link = net.add_vxlan("vxlan7", MARK, &tunnel).await.unwrap();
+    let peers: [IpAddr; 2] = ["192.0.2.2".parse().unwrap(), "192.0.2.3".parse().unwrap()];
+    for peer in peers.iter().chain(&peers) {
+        net.add_fdb(&link, &FLOOD, Some(*peer)).await.unwrap();
+    }
+    let mut found = net.fdb(&link, &FLOOD).await.unwrap();
+    found.sort();
+    assert_eq!(found, peers);
+    for _ in 0..2 {
+        net.delete_fdb(&link, &FLOOD, Some(peers[0])).await.unwrap();
+        assert_eq!(net.fdb(&link, &FLOOD).await.unwrap(), peers[1..]);
+    }
+}
+
+/// Where the kernel has VLANs; where it has none, it says so and nothing is left.
+#[tokio::test]
+async fn a_vlan_is_found_by_what_it_lies_on() {
+    let net = alone().await;
+    let (a, b) = pair(&net).await;
+    match net.add_vlan("a0.7", MARK, &a, 7).await {
+        Ok(made) => {
+            assert_eq!(
+                (made.kind, made.parent, made.mark()),
+                (Kind::Vlan { id: 7 }, Some(a.index), Some(MARK))
+            );
+            assert_eq!(net.find_vlan(&a, 7).await.unwrap(), Some(made));
+            assert_eq!(net.find_vlan(&b, 7).await.unwrap(), None);
+        }
+        Err(error) => {
+            assert!(error.to_string().starts_with("cannot add vlan a0.7: "), "{error}");
+            assert_eq!(net.links().await.unwrap().len(), 3);
+        }
+    }
+}

@@ -23,7 +23,7 @@ pub async fn capacity(cx: Cx<Host>, _: GetCapacity) -> Result<Capacity, Fault> {
 }
 
 /// A paused VM keeps its memory.
-fn takes_room(domain: &Domain) -> bool {
+pub(super) fn takes_room(domain: &Domain) -> bool {
     !matches!(domain.state, State::Off | State::Crashed)
 }
 

@@ -31,7 +31,7 @@ pub async fn init(cx: Cx<Host>, cmd: Init) -> Result<Initialized, Fault> {
 }
 
 /// Marks the directory. One that holds what is not ours, or another storage's volumes, is not taken.
-fn claim(storage: &Storage, uuid: &str) -> Result<(), Fault> {
+pub fn claim(storage: &Storage, uuid: &str) -> Result<(), Fault> {
     let root = storage.root();
     fs::create_dir_all(root)?;
     match storage.owner()? {

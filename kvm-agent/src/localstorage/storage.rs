@@ -9,9 +9,10 @@ use host::file::Space;
 use serde::{Deserialize, Serialize};
 use wire::Fault;
 
-use super::{MARK, WORKSHOP};
+use super::{LEASES, MARK, WORKSHOP};
 use crate::record::{Record, replace};
 use crate::state::Host;
+use crate::sys::machine;
 
 /// The directory of a primary storage on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Storage {
         }
         let first = relative.components().next().ok_or_else(outside)?;
         match first.as_os_str().to_str() {
-            Some(MARK | WORKSHOP) => Err(outside()),
+            Some(MARK | WORKSHOP | LEASES) => Err(outside()),
             _ => Ok(path),
         }
     }
@@ -141,7 +142,7 @@ impl Storage {
 
     /// A fresh directory to make something in, on the same file system; gone when dropped.
     pub fn workbench(&self) -> io::Result<tempfile::TempDir> {
-        let workshop = self.root.join(WORKSHOP);
+        let workshop = self.workshop();
         fs::create_dir_all(&workshop)?;
         tempfile::tempdir_in(workshop)
     }
@@ -177,7 +178,8 @@ impl Storage {
         while let Some(dir) = dirs.pop() {
             for entry in list(&dir)? {
                 let kind = entry.file_type()?;
-                let own = dir == self.root && matches!(entry.file_name().to_str(), Some(MARK | WORKSHOP));
+                let own =
+                    dir == self.root && matches!(entry.file_name().to_str(), Some(MARK | WORKSHOP | LEASES));
                 if kind.is_dir() && !own {
                     dirs.push(entry.path());
                 } else if kind.is_file() && !own {
@@ -188,8 +190,12 @@ impl Storage {
         Ok(files)
     }
 
+    fn workshop(&self) -> PathBuf {
+        self.root.join(WORKSHOP).join(machine::id())
+    }
+
     fn empty_workshop(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.root.join(WORKSHOP)) {
+        match fs::remove_dir_all(self.workshop()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

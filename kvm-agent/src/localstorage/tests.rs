@@ -99,8 +99,13 @@ impl Bed {
     }
 
     fn workshop_is_empty(&self) -> bool {
-        fs::read_dir(self.path(WORKSHOP)).map_or(true, |mut entries| entries.next().is_none())
+        fs::read_dir(self.path(&workshop())).map_or(true, |mut entries| entries.next().is_none())
     }
+}
+
+/// This host's.
+fn workshop() -> String {
+    format!("{WORKSHOP}/{}", crate::sys::machine::id())
 }
 
 #[tokio::test]
@@ -309,11 +314,16 @@ async fn a_hostile_image_does_not_reach_the_cache() {
 #[tokio::test]
 async fn what_a_dead_agent_left_half_made_is_swept_at_the_next_start() {
     let bed = Bed::new().await;
-    fs::create_dir_all(bed.path(".tmp/left")).unwrap();
-    fs::write(bed.path(".tmp/left/image"), "half").unwrap();
+    let left = bed.path(&(workshop() + "/left"));
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left + "/image", "half").unwrap();
+    // Another host's work on a shared directory.
+    fs::create_dir_all(bed.path(".tmp/other/work")).unwrap();
     let Bed { dir, cx, ps } = bed;
     drop(cx);
     let cx = testing::host(&dir.path().join("state"));
     assert_eq!(cx.storages.all().await.len(), 1);
-    assert!(Bed { dir, cx, ps }.workshop_is_empty());
+    let bed = Bed { dir, cx, ps };
+    assert!(bed.workshop_is_empty());
+    assert!(fs::exists(bed.path(".tmp/other/work")).unwrap());
 }

@@ -15,19 +15,41 @@ use crate::state::Host;
 /// An empty volume, on a backing file when one is named. Succeeds when it is there in that size.
 pub async fn create_empty(cx: Cx<Host>, cmd: CreateEmpty) -> Result<VolumeMade, Fault> {
     let storage = cx.storage(&cmd.storage_path)?;
-    let backing = cmd.backing_file.as_deref().filter(|path| !path.is_empty());
-    let base = backing.map(|path| Base::open(&storage, path, "backing file is not there")).transpose()?;
-    if cmd.size == 0 && base.is_none() {
-        return Err(Fault::new("a volume needs a size: give bytes"));
-    }
-    make(&cx, storage, &cmd.install_url, base, cmd.size).await
+    empty(&cx, storage, &cmd.install_url, cmd.backing_file.as_deref(), cmd.size).await
 }
 
 /// A volume that shows a cached image until it is written to. Succeeds when it is there.
 pub async fn create_from_cache(cx: Cx<Host>, cmd: CreateFromCache) -> Result<VolumeMade, Fault> {
     let storage = cx.storage(&cmd.storage_path)?;
-    let base = Base::open(&storage, &cmd.template_path_in_cache, "unable to find image in cache")?;
-    make(&cx, storage, &cmd.install_url, Some(base), cmd.virtual_size).await
+    upon(&cx, storage, &cmd.install_url, &cmd.template_path_in_cache, cmd.virtual_size).await
+}
+
+/// A volume at `install` that shows `template`; as large as it when no size is named.
+pub async fn upon(
+    cx: &Cx<Host>,
+    storage: Storage,
+    install: &str,
+    template: &str,
+    size: u64,
+) -> Result<VolumeMade, Fault> {
+    let base = Base::open(&storage, template, "unable to find image in cache")?;
+    make(cx, storage, install, Some(base), size).await
+}
+
+/// An empty volume, on `backing` when it is named.
+pub async fn empty(
+    cx: &Cx<Host>,
+    storage: Storage,
+    install: &str,
+    backing: Option<&str>,
+    size: u64,
+) -> Result<VolumeMade, Fault> {
+    let backing = backing.filter(|path| !path.is_empty());
+    let base = backing.map(|path| Base::open(&storage, path, "backing file is not there")).transpose()?;
+    if size == 0 && base.is_none() {
+        return Err(Fault::new("a volume needs a size: give bytes"));
+    }
+    make(cx, storage, install, base, size).await
 }
 
 /// What a volume stands on.

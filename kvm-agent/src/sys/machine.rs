@@ -48,6 +48,18 @@ pub fn boot_id() -> String {
     text("/proc/sys/kernel/random/boot_id")
 }
 
+/// Tells this host from others that share a directory with it. One path component.
+pub fn id() -> String {
+    let name = |path: &str| text(path).replace('/', "-");
+    format!("{}-{}", name("/proc/sys/kernel/hostname"), name("/etc/machine-id"))
+}
+
+/// Whether a program of this name would be found.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
 impl Processor {
     fn parse(info: &str) -> Self {
         let field = |name: &str| {

@@ -51,7 +51,7 @@ pub fn kill_leftover(uuid: &str) -> io::Result<bool> {
 }
 
 /// The uuid, with dashes, of the VM that a process of these arguments runs, if it is a QEMU.
-fn runs(line: &[u8]) -> Option<String> {
+pub(super) fn runs(line: &[u8]) -> Option<String> {
     let mut words = line.split(|&byte| byte == 0);
     let program = words.next().unwrap_or_default();
     let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();

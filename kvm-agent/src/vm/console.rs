@@ -5,7 +5,7 @@
 //! is unknown, used or expired is refused with 403.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,9 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::Fault;
 use wire::agent::Cx;
 use wire::calls::Done;
-use wire::calls::vm::{GetVncPort, OpenConsole, VncPort};
+use wire::calls::vm::{DeleteConsoleFirewall, GetVncPort, HardenConsole, OpenConsole, VncPort};
 
-use super::{checked, not_here, relay};
+use super::{checked, not_here, plug, relay};
 use crate::state::Host;
 
 /// Viewers at one time; each holds two sockets and two buffers.
@@ -52,6 +52,23 @@ pub async fn open_console(cx: Cx<Host>, cmd: OpenConsole) -> Result<Done, Fault>
     let vm = checked(&cmd.vm_uuid)?;
     port(&cx, &vm).await?;
     cx.consoles.grant(cmd.token, Grant { vm, expires: cmd.expires })?;
+    Ok(Done {})
+}
+
+/// A VM that another agent has started may listen elsewhere.
+pub async fn harden_console(cx: Cx<Host>, cmd: HardenConsole) -> Result<Done, Fault> {
+    let vm = checked(&cmd.vm_uuid)?;
+    let live = plug::live(&cx, &vm).await?;
+    let local = |address: &&str| address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match live.screen_addresses().into_iter().find(|address| !local(address)) {
+        None => Ok(Done {}),
+        Some(address) => Err(Fault::new(format!(
+            "the screen of vm {vm} is seen at {address}: stop the vm and start it again"
+        ))),
+    }
+}
+
+pub async fn delete_console_firewall(_: Cx<Host>, _: DeleteConsoleFirewall) -> Result<Done, Fault> {
     Ok(Done {})
 }
 

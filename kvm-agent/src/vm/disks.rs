@@ -26,6 +26,22 @@ pub(super) async fn check(cx: &Cx<Host>, cmd: &Start) -> Result<(), Fault> {
     .await?
 }
 
+pub(super) async fn check_volumes(cx: &Cx<Host>, volumes: Vec<Volume>) -> Result<(), Fault> {
+    let storages = cx.storages.all().await;
+    let check = move || volumes.iter().try_for_each(|volume| check_volume(&storages, volume));
+    tokio::task::spawn_blocking(check).await?
+}
+
+pub(super) async fn check_iso(cx: &Cx<Host>, path: String) -> Result<(), Fault> {
+    let storages = cx.storages.all().await;
+    tokio::task::spawn_blocking(move || locate(&storages, &path).map(drop)).await?
+}
+
+/// The files that the qcow2 image at `path` consists of, from the top down.
+pub(super) fn chain(storages: &[Storage], path: &str) -> Result<Vec<PathBuf>, Fault> {
+    read_chain(storages, locate(storages, path)?).map_err(Fault::new)
+}
+
 fn volumes(cmd: &Start) -> Vec<Volume> {
     let mut volumes = vec![cmd.root_volume.clone()];
     volumes.extend(cmd.data_volumes.iter().cloned());
@@ -38,7 +54,7 @@ fn check_volume(storages: &[Storage], volume: &Volume) -> Result<(), Fault> {
     }
     let path = locate(storages, &volume.install_path).map_err(|fault| refused(volume, &fault.error))?;
     match volume.format.as_str() {
-        "qcow2" => check_chain(storages, path).map_err(|reason| refused(volume, &reason)),
+        "qcow2" => read_chain(storages, path).map(drop).map_err(|reason| refused(volume, &reason)),
         // Nothing in a raw disk is ours to judge: its guest wrote it, and QEMU is told not to look either.
         _ => Ok(()),
     }
@@ -61,17 +77,18 @@ fn locate(storages: &[Storage], path: &str) -> Result<PathBuf, Fault> {
     if path.is_file() { Ok(path) } else { Err(Fault::new(format!("{path:?} is not there"))) }
 }
 
-fn check_chain(storages: &[Storage], top: PathBuf) -> Result<(), String> {
-    let (mut path, mut expected) = (top, Some("qcow2".to_owned()));
+fn read_chain(storages: &[Storage], top: PathBuf) -> Result<Vec<PathBuf>, String> {
+    let (mut path, mut expected, mut chain) = (top, Some("qcow2".to_owned()), Vec::new());
     for _ in 0..DEEPEST {
+        chain.push(path.clone());
         if expected.as_deref() == Some("raw") {
-            return Ok(());
+            return Ok(chain);
         }
         let header = qcow2::read_header(&path).map_err(|error| format!("{path:?}: {error}"))?;
         if expected.as_deref() != Some(header.format.driver()) {
             return Err(format!("{path:?} is {}, not {}", header.format, expected.unwrap_or_default()));
         }
-        let Some(backing) = header.backing else { return Ok(()) };
+        let Some(backing) = header.backing else { return Ok(chain) };
         if backing.format.is_none() {
             return Err(format!("{path:?} does not name the format of its backing file"));
         }

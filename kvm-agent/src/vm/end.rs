@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wire::Fault;
 
+use super::limits;
 use crate::state::Host;
 use crate::sys::libvirt::Error;
 use crate::sys::qemu_process;
@@ -35,6 +36,7 @@ pub(super) async fn make_absent(host: &Host, uuid: &str) -> Result<(), Fault> {
         }
         tokio::time::sleep(LOOK).await;
     }
+    limits::tidy().await;
     Ok(())
 }
 

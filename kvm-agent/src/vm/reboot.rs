@@ -37,7 +37,7 @@ pub async fn reboot(cx: Cx<Host>, cmd: Reboot) -> Result<Rebooted, Fault> {
     let next = cx.restarts.kept(&uuid)?.ok_or_else(|| not_here(&uuid))?;
     stop::shut_down(&cx, &uuid, stop::grace(cmd.timeout)).await?;
     end::make_absent(&cx, &uuid).await?;
-    cx.libvirt.create(next, false).await?;
+    start::create(&cx, &uuid, next, false).await?;
     cx.restarts.forget(&uuid)?;
     tracing::info!(vm = uuid, "rebooted");
     report(&cx, &uuid).await

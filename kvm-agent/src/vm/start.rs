@@ -5,13 +5,15 @@ use std::time::Instant;
 use host::netlink::Kind;
 use wire::Fault;
 use wire::agent::Cx;
+use wire::calls::Done;
 use wire::calls::host::VirtualizerInfo;
-use wire::calls::vm::{DeviceInfo, Nic, NicInfo, Start, Started};
+use wire::calls::vm::{CleanFirmware, DeviceInfo, Nic, NicInfo, Start, Started};
 
-use super::{checked, disks, end};
+use super::{checked, disks, end, limits};
 use crate::host::virtualizer_name;
 use crate::state::Host;
 use crate::sys::domain_xml::{Live, Setting, domain};
+use crate::sys::firmware;
 use crate::sys::libvirt::State;
 
 pub async fn start(cx: Cx<Host>, cmd: Start) -> Result<Started, Fault> {
@@ -21,13 +23,29 @@ pub async fn start(cx: Cx<Host>, cmd: Start) -> Result<Started, Fault> {
         end::make_absent(&cx, &uuid).await?;
         disks::check(&cx, &cmd).await?;
         check_bridges(&cx, &cmd.nics).await?;
-        let description = describe(&cx, &cmd).await?;
+        let description = describe(&cx, &uuid, &cmd).await?;
         let asked = Instant::now();
-        cx.libvirt.create(description, cmd.create_paused).await?;
+        create(&cx, &uuid, description, cmd.create_paused).await?;
         tracing::info!(vm = uuid, libvirt_ms = asked.elapsed().as_millis(), "started");
+        limits::apply_nic_qos(&cmd.addons, &cmd.nics).await?;
     }
     cx.restarts.forget(&uuid)?;
     confirm(&cx, &uuid).await
+}
+
+/// Starts a domain, if the leases of its storages are held. It does not run before it is certain that whoever takes
+/// one from us finds it.
+pub(super) async fn create(cx: &Cx<Host>, uuid: &str, definition: String, paused: bool) -> Result<(), Fault> {
+    let claim = cx.fencing.claim(&definition).await?;
+    cx.libvirt.create(definition, paused || claim.is_guarded()).await?;
+    if let Err(refused) = claim.confirm(&cx.fencing).await {
+        end::make_absent(cx, uuid).await?;
+        return Err(refused);
+    }
+    if claim.is_guarded() && !paused {
+        cx.libvirt.resume(uuid).await?;
+    }
+    Ok(())
 }
 
 /// Looks at a VM that was just started, marks its taps and tells its devices.
@@ -56,13 +74,14 @@ async fn is_up(cx: &Cx<Host>, uuid: &str, paused: bool) -> Result<bool, Fault> {
     Ok(state == Some(State::Running) || (paused && state == Some(State::Paused)))
 }
 
-async fn describe(cx: &Cx<Host>, cmd: &Start) -> Result<String, Fault> {
+async fn describe(cx: &Cx<Host>, uuid: &str, cmd: &Start) -> Result<String, Fault> {
     let virt = cx.probe.verdict().await.virt;
-    let setting = Setting { virt, console_log_dir: cx.console_log_dir.clone() };
+    let seed = cx.seeds.prepare(uuid, cmd.seed.as_ref()).await?;
+    let setting = Setting { virt, console_log_dir: cx.console_log_dir.clone(), seed };
     Ok(domain(cmd, &setting)?)
 }
 
-async fn check_bridges(cx: &Cx<Host>, nics: &[Nic]) -> Result<(), Fault> {
+pub(super) async fn check_bridges(cx: &Cx<Host>, nics: &[Nic]) -> Result<(), Fault> {
     for nic in nics {
         let bridge = cx.net.find(&nic.bridge_name).await?;
         if bridge.is_none_or(|bridge| bridge.kind != Kind::Bridge) {
@@ -76,7 +95,7 @@ async fn check_bridges(cx: &Cx<Host>, nics: &[Nic]) -> Result<(), Fault> {
 }
 
 /// A tap without its mark works; it is only not known as ours once its VM is gone.
-async fn mark_taps(cx: &Cx<Host>, live: &Live) {
+pub(super) async fn mark_taps(cx: &Cx<Host>, live: &Live) {
     for nic in live.nics() {
         let (Some(tap), Some(uuid)) = (nic.tap, nic.resource) else { continue };
         let marked = match cx.net.find(&tap).await {
@@ -90,14 +109,27 @@ async fn mark_taps(cx: &Cx<Host>, live: &Live) {
     }
 }
 
-fn nics(live: &Live) -> Vec<NicInfo> {
+pub(super) fn nics(live: &Live) -> Vec<NicInfo> {
     let nics = live.nics().into_iter();
     nics.map(|nic| NicInfo { mac_address: nic.mac, device_address: nic.address }).collect()
 }
 
-fn devices(live: &Live) -> Vec<DeviceInfo> {
+pub(super) fn devices(live: &Live) -> Vec<DeviceInfo> {
     let marked = live.marked().into_iter();
     marked
         .map(|device| DeviceInfo { resource_uuid: device.resource, device_address: device.address })
         .collect()
+}
+
+/// Forgets what a VM's firmware and TPM remember, boot entries and keys, and its seed. Succeeds when there is
+/// nothing.
+pub async fn clean_firmware(cx: Cx<Host>, cmd: CleanFirmware) -> Result<Done, Fault> {
+    let uuid = checked(&cmd.vm_uuid)?;
+    let _one = cx.vms.lock(uuid.clone()).await;
+    if cx.libvirt.find(&uuid).await?.is_some() {
+        return Err(Fault::new(format!("vm {uuid} is here: stop it first")));
+    }
+    cx.seeds.forget(&uuid)?;
+    tokio::task::spawn_blocking(move || firmware::forget(&uuid)).await??;
+    Ok(Done {})
 }

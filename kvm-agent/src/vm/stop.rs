@@ -69,6 +69,7 @@ pub(super) async fn shut_down(host: &Host, uuid: &str, patience: Duration) -> Re
 async fn remove(cx: &Cx<Host>, uuid: &str) -> Result<Done, Fault> {
     end::make_absent(cx, uuid).await?;
     cx.restarts.forget(uuid)?;
+    cx.seeds.forget(uuid)?;
     tracing::info!(vm = uuid, "gone");
     Ok(Done {})
 }

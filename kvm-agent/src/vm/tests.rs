@@ -170,3 +170,40 @@ async fn a_vm_that_is_not_here_has_no_screen() {
     let cmd = OpenConsole { vm_uuid, token: "0123456789abcdef".into(), expires: u64::MAX };
     assert!(open_console(cx, cmd).await.is_err());
 }
+
+#[tokio::test]
+async fn a_guests_disc_is_made_anew_by_each_start_and_goes_with_the_vm() {
+    use wire::calls::seed::{Read, Seed, Write};
+    let dir = tempfile::tempdir().unwrap();
+    let (cx, mut cmd) = prepared(dir.path(), '7').await;
+    let uuid = cmd.vm_instance_uuid.clone();
+    let disc = async || {
+        let read = crate::seed::read(cx.clone(), Read { vm_uuid: uuid.clone() }).await;
+        read.unwrap().disc
+    };
+    let said =
+        |name: &str| Seed { instance_id: uuid.clone(), host_name: Some(name.into()), ..Seed::default() };
+    cmd.seed = Some(said("one"));
+    start(cx.clone(), cmd.clone()).await.unwrap();
+    let first = disc().await.unwrap();
+    assert!(cx.libvirt.restartable_xml(&uuid).await.unwrap().contains("/seeds/7777"));
+    let owned = crate::inventory::list(cx.state().clone()).await.unwrap();
+    let of_seed = owned.iter().filter(|owned| owned.kind == "seed").map(|owned| owned.resource.clone());
+    assert_eq!(of_seed.collect::<Vec<_>>(), [Some(uuid.clone())]);
+    // One that comes from elsewhere does not take the place of that which the guest has.
+    let write = Write { vm_uuid: uuid.clone(), disc: String::new() };
+    crate::seed::write(cx.clone(), write.clone()).await.unwrap();
+    reboot(cx.clone(), Reboot { uuid: uuid.clone(), timeout: 1, ..Reboot::default() }).await.unwrap();
+    assert_eq!(disc().await, Some(first.clone()));
+    cx.libvirt.power_off(&uuid).await.unwrap();
+    cmd.seed = Some(said("two"));
+    start(cx.clone(), cmd.clone()).await.unwrap();
+    assert_ne!(disc().await.unwrap(), first);
+    stop(cx.clone(), Stop { uuid: uuid.clone(), kind: "cold".into(), timeout: 1 }).await.unwrap();
+    assert_eq!(disc().await, None);
+
+    crate::seed::write(cx.clone(), Write { disc: first.clone(), ..write }).await.unwrap();
+    assert_eq!(disc().await, Some(first));
+    clean_firmware(cx.clone(), wire::calls::vm::CleanFirmware { vm_uuid: uuid.clone() }).await.unwrap();
+    assert_eq!(disc().await, None);
+}

@@ -4,6 +4,8 @@
 //! Everything ends with the test, because its namespace of processes does. Needs root, libvirt-daemon,
 //! qemu-system-x86 and qemu-utils.
 
+pub mod guest;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -96,7 +98,11 @@ impl Lab {
     }
 
     pub async fn outcome(&self, task: &str) -> Value {
-        let until = Instant::now() + TIMEOUT;
+        self.outcome_within(task, TIMEOUT).await
+    }
+
+    pub async fn outcome_within(&self, task: &str, patience: Duration) -> Value {
+        let until = Instant::now() + patience;
         while Instant::now() < until {
             if let Some(outcome) = self.heard.lock().await.get(task) {
                 return outcome.clone();
@@ -117,8 +123,16 @@ impl Lab {
 
     /// The agent dies without a word and is started again.
     pub async fn kill_agent(&mut self) {
+        self.end_agent();
+        self.start_agent().await;
+    }
+
+    pub fn end_agent(&mut self) {
         self.agent.kill().unwrap();
         self.agent.wait().unwrap();
+    }
+
+    pub async fn start_agent(&mut self) {
         self.agent = agent(self.dir.path());
         self.wait_for_agent().await;
     }
@@ -198,7 +212,8 @@ fn own_mounts(dir: &Path) {
     fs::write(
         "/etc/libvirt/qemu.conf",
         "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\nstdio_handler = \"file\"\n\
-         namespaces = []\ncgroup_controllers = []\nremember_owner = 0\n",
+         namespaces = []\ncgroup_controllers = []\nremember_owner = 0\n\
+         swtpm_user = \"root\"\nswtpm_group = \"root\"\n",
     )
     .unwrap();
 }

@@ -36,9 +36,23 @@ const DEMO: &[&str] = &[
     "syslinux-common",
 ];
 
-/// Tests boot the same cloud, and look at its pages with a browser.
-const TEST: &[&str] =
-    &["chromium", "chromium-driver", "libxml2-utils", "postgresql", "rabbitmq-server", "systemd"];
+/// Tests boot the same cloud and guests of every firmware, look at its pages with a browser, read discs by
+/// another's program, and run Python programs beside it and against it.
+const TEST: &[&str] = &[
+    "chromium",
+    "chromium-driver",
+    "genisoimage",
+    "libxml2-utils",
+    "ovmf",
+    "postgresql",
+    "python3",
+    "python3-venv",
+    "qemu-guest-agent",
+    "rabbitmq-server",
+    "swtpm",
+    "swtpm-tools",
+    "systemd",
+];
 
 /// The programs that put packages together; tests make some too.
 const PACKAGE: &[&str] = &["dpkg-dev", "rpm"];

@@ -16,7 +16,7 @@ pub fn cargo() -> String {
 pub fn build() -> Result<PathBuf> {
     web_assets()?;
     let mut cargo = command(&cargo(), ["build", "--workspace", "--bins", "--exclude", "xtask"]);
-    cargo.current_dir(workspace());
+    cargo.current_dir(workspace()).env("CARGO_INCREMENTAL", "0");
     show(cargo)?;
     Ok(target().join("debug"))
 }

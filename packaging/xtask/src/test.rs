@@ -145,7 +145,8 @@ impl Stage {
 
 fn cargo(args: &[&str]) -> Command {
     let mut command = command(&programs::cargo(), args);
-    command.current_dir(workspace());
+    // What would be kept for the next small change weighs more than everything that is built.
+    command.current_dir(workspace()).env("CARGO_INCREMENTAL", "0");
     command
 }
 

@@ -20,9 +20,9 @@ use wire::calls::host::{Ping, Pong};
 use wire::heartbeat::{Beat, Key, Secret, now};
 
 const INSERT: &str = "INSERT INTO host (uuid, name, description, zone_uuid, cluster_uuid, management_ip, \
-     hypervisor_type, state, status, username, ssh_port, cpu_num, cpu_sockets, cpu_speed, total_cpu, \
+     hypervisor_type, state, status, username, ssh_port, cpu_num, cpu_sockets, cpu_speed, \
      total_memory, create_date, last_op_date) SELECT ?1, ?2, NULL, zone_uuid, uuid, ?3, 'KVM', 'Enabled', \
-     'Connected', 'root', 22, 8, 1, 2000, 80, 68719476736, 0, 0 FROM cluster WHERE uuid = ?4";
+     'Connected', 'root', 22, 8, 1, 2000, 68719476736, 0, 0 FROM cluster WHERE uuid = ?4";
 /// So many hosts are entered at a time: the controller that runs writes too.
 const TOGETHER: u32 = 500;
 /// So often datagrams leave, many together.

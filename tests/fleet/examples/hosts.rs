@@ -24,7 +24,7 @@ async fn main() -> io::Result<()> {
     let mut hosts = vec![first];
     for host in 2..=number {
         hosts.push(
-            Host::start_at(Place { address: address(host), kvm, vrouter, storage, journals: None }, SIZE)
+            Host::start_at(Place { address: address(host), kvm, vrouter, storage, ..Place::default() }, SIZE)
                 .await?,
         );
     }

@@ -4,16 +4,21 @@
 //! arrives, or when its effect has happened and its outcome is not yet told, something is done (a
 //! controller is killed), and the command may be made to fail.
 
+mod devices;
 mod effect;
+mod ha;
 mod kvm;
+mod layers;
 mod manners;
+mod migration;
+mod share;
 mod storage;
 mod vrouter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -25,6 +30,7 @@ use wire::{Call, Fault};
 
 pub use effect::Effect;
 pub use manners::Manners;
+pub use share::Share;
 
 /// What commands have made so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +41,58 @@ pub struct State {
     /// L2 network by name.
     pub bridges: BTreeMap<String, String>,
     pub volumes: BTreeSet<String>,
+    /// Data volumes of running VMs: `<vm> <volume>`.
+    #[serde(default)]
+    pub disks: BTreeSet<String>,
+    /// What files stand on, of those that were made upon others.
+    #[serde(default)]
+    pub layers: BTreeMap<String, String>,
+    /// The file that a running VM has open of a volume, by `<vm> <volume>`.
+    #[serde(default)]
+    pub open: BTreeMap<String, String>,
+    /// NICs that were plugged into running VMs: `<vm> <nic>`.
+    #[serde(default)]
+    pub nics: BTreeSet<String>,
+    /// What lies in the drives of running VMs: `<vm> <drive> <path>`.
+    #[serde(default)]
+    pub cd_roms: BTreeSet<String>,
+    /// CPUs and bytes of running VMs, and how many of both they may be given.
+    #[serde(default)]
+    pub sizes: BTreeMap<String, [u64; 4]>,
+    /// NICs of running VMs whose links are down.
+    #[serde(default)]
+    pub down: BTreeSet<String>,
+    /// The bridges of the NICs of running VMs.
+    #[serde(default)]
+    pub plugs: BTreeMap<String, String>,
+    /// Shares of running VMs that were told theirs.
+    #[serde(default)]
+    pub shares: BTreeMap<String, u64>,
+    /// What the discs say that tell guests who they are, by VM.
+    #[serde(default)]
+    pub seeds: BTreeMap<String, String>,
+    /// What each VM that runs was told to boot from, by what firmware, to ask for at its screen, to sound by, and
+    /// what its clock follows.
+    #[serde(default)]
+    pub boots: BTreeMap<String, String>,
     pub cache: BTreeSet<String>,
+    /// Directories that were asked for, and whose storage directories are.
+    #[serde(default)]
+    pub folders: BTreeSet<String>,
+    /// The storages on which the fencer renews leases.
+    #[serde(default)]
+    pub fencers: BTreeSet<String>,
+    #[serde(default)]
+    pub marks: BTreeMap<String, String>,
+    /// What other hosts have open of what is shared with them.
+    #[serde(skip)]
+    pub elsewhere: BTreeSet<String>,
     pub namespaces: BTreeSet<String>,
     /// L3 network by MAC.
     pub leases: BTreeMap<String, String>,
+    /// The same for all networks that serve a MAC: `<mac> <l3 network>`.
+    #[serde(default)]
+    pub served: BTreeSet<String>,
     /// What guests are told to be called, by MAC.
     #[serde(default)]
     pub names: BTreeMap<String, String>,
@@ -47,8 +101,14 @@ pub struct State {
     /// Taps that nothing made.
     pub taps: BTreeSet<String>,
     pub images: BTreeSet<String>,
+    /// Images that were brought and not yet taken.
+    #[serde(default)]
+    pub brought: BTreeSet<String>,
     /// The backup storages that are open.
     pub stores: BTreeSet<String>,
+    /// What commands of others make ([`Host::start_also`]).
+    #[serde(default)]
+    pub others: BTreeSet<String>,
 }
 
 /// When a trap springs.
@@ -89,11 +149,20 @@ pub struct Place {
     pub storage: u16,
     /// Below it the agents keep their journals; by default where temporary files are.
     pub journals: Option<&'static Path>,
+    /// What it has mounted with others.
+    pub share: Option<&'static Share>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Place { address: Ipv4Addr::LOCALHOST.into(), kvm: 0, vrouter: 0, storage: 0, journals: None }
+        Place {
+            address: Ipv4Addr::LOCALHOST.into(),
+            kvm: 0,
+            vrouter: 0,
+            storage: 0,
+            journals: None,
+            share: None,
+        }
     }
 }
 
@@ -106,6 +175,27 @@ pub struct World {
     refusals: Mutex<BTreeMap<&'static str, String>>,
     effects: Mutex<Vec<Effect>>,
     manners: Manners,
+    share: Option<&'static Share>,
+    health: ha::Health,
+}
+
+/// Where VMs move to: all hosts of this process, by their addresses.
+static HOSTS: Mutex<BTreeMap<IpAddr, Weak<World>>> = Mutex::new(BTreeMap::new());
+
+/// The host at this address.
+fn neighbour(address: &str) -> Result<Arc<World>, Fault> {
+    let known = address.parse().ok().and_then(|address| lock(&HOSTS).get(&address).and_then(Weak::upgrade));
+    known.ok_or_else(|| Fault::new(format!("there is no host at {address:?}")))
+}
+
+/// By where their storage-agents listen: hosts of several tests may have one address.
+static STORES: Mutex<BTreeMap<SocketAddr, Weak<World>>> = Mutex::new(BTreeMap::new());
+
+/// The host whose images are brought to `address:port`.
+fn store(address: &str) -> Result<Arc<World>, Fault> {
+    let known = address.parse().ok().and_then(|at| lock(&STORES).get(&at).and_then(Weak::upgrade));
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    known.map_or_else(|| neighbour(host), Ok)
 }
 
 /// The agents of a host. Dropping it takes them away.
@@ -115,12 +205,14 @@ pub struct Host {
     pub vrouter: SocketAddr,
     pub storage: SocketAddr,
     stop: DropGuard,
-    _dirs: Vec<TempDir>,
+    live: Option<Live>,
+    /// Of its agents, in the order of their addresses.
+    dirs: Vec<TempDir>,
 }
 
 impl World {
     pub fn state(&self) -> State {
-        lock(&self.state).clone()
+        self.here().clone()
     }
 
     /// When the next command comes to `path`, `spring` is called at that moment, once.
@@ -162,7 +254,38 @@ impl World {
 
     /// Changes what is there behind everybody's back.
     pub fn meddle(&self, change: impl FnOnce(&mut State)) {
-        change(&mut lock(&self.state));
+        let (mut files, host) = (self.share.map(Share::files), self.number());
+        let mut state = lock(&self.state);
+        if let (Some(share), Some(files)) = (self.share, &files) {
+            share.show(files, &mut state, host);
+        }
+        change(&mut state);
+        if let (Some(share), Some(files)) = (self.share, &mut files) {
+            share.take(files, &state, host);
+        }
+    }
+
+    /// As it is now, with what is shared.
+    fn here(&self) -> MutexGuard<'_, State> {
+        let files = self.share.map(Share::files);
+        let mut state = lock(&self.state);
+        if let (Some(share), Some(files)) = (self.share, &files) {
+            share.show(files, &mut state, self.number());
+        }
+        state
+    }
+
+    /// Others see what it has open.
+    fn settle(&self) {
+        if let Some(share) = self.share {
+            let (mut files, state) = (share.files(), lock(&self.state));
+            share.note_open(&mut files, &state, self.number());
+        }
+    }
+
+    /// Which of the hosts it is.
+    fn number(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// The paths of all commands that were carried out, in order.
@@ -192,7 +315,7 @@ fn owned(kind: &str, name: &str, mark: &str) -> Owned {
 }
 
 /// Carries a command out, with traps, delays and refusals.
-async fn obey<C: Call>(
+pub async fn obey<C: Call>(
     cx: &Cx<World>,
     effect: impl FnOnce(&mut State) -> Result<C::Reply, Fault>,
 ) -> Result<C::Reply, Fault> {
@@ -202,9 +325,16 @@ async fn obey<C: Call>(
         return Err(Fault::new(error));
     }
     let reply = {
+        let (mut files, host) = (cx.share.map(Share::files), cx.number());
         let mut state = lock(&cx.state);
+        if let (Some(share), Some(files)) = (cx.share, &files) {
+            share.show(files, &mut state, host);
+        }
         let begun = Effect::begun(cx.task(), &state);
         let reply = effect(&mut state);
+        if let (Some(share), Some(files)) = (cx.share, &mut files) {
+            share.take(files, &state, host);
+        }
         cx.note(Effect { done: reply.is_ok(), ..begun });
         reply
     };
@@ -230,16 +360,27 @@ impl Host {
     }
 
     pub async fn start_with(place: Place, size: Size, manners: Manners) -> std::io::Result<Host> {
-        Host::made(None, place, World { size, manners, ..World::default() }).await
+        Host::made(None, place, World { size, manners, ..World::default() }, |routes| routes).await
     }
 
     /// A machine that goes by this identity; plain without one.
     pub async fn start_as(live: Option<Live>, place: Place, size: Size) -> std::io::Result<Host> {
-        Host::made(live, place, World { size, ..World::default() }).await
+        Host::made(live, place, World { size, ..World::default() }, |routes| routes).await
     }
 
-    async fn made(live: Option<Live>, place: Place, world: World) -> std::io::Result<Host> {
-        let world = Arc::new(world);
+    /// One whose kvm-agent obeys more commands than those of the tree.
+    pub async fn start_also(place: Place, also: fn(Routes<World>) -> Routes<World>) -> std::io::Result<Host> {
+        Host::made(None, place, World::default(), also).await
+    }
+
+    async fn made(
+        live: Option<Live>,
+        place: Place,
+        world: World,
+        also: fn(Routes<World>) -> Routes<World>,
+    ) -> std::io::Result<Host> {
+        let world = Arc::new(World { share: place.share, ..world });
+        lock(&HOSTS).insert(place.address, Arc::downgrade(&world));
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
         let mut at = |port| -> std::io::Result<_> {
             let dir = place.journals.map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
@@ -247,10 +388,34 @@ impl Host {
             dirs.push(dir);
             Ok((SocketAddr::new(place.address, port), path))
         };
-        let kvm = serve(&live, at(place.kvm)?, kvm::routes(&world), &stop).await?;
+        let kvm = serve(&live, at(place.kvm)?, also(kvm::routes(&world)), &stop).await?;
         let vrouter = serve(&live, at(place.vrouter)?, vrouter::routes(&world), &stop).await?;
         let storage = serve(&live, at(place.storage)?, storage::routes(&world), &stop).await?;
-        Ok(Host { world, kvm, vrouter, storage, stop: stop.drop_guard(), _dirs: dirs })
+        lock(&STORES).insert(storage, Arc::downgrade(&world));
+        Ok(Host { world, kvm, vrouter, storage, stop: stop.drop_guard(), live, dirs })
+    }
+
+    /// Nobody reaches its agents any more; what it has goes on.
+    pub fn is_cut_off(&mut self) {
+        self.stop = CancellationToken::new().drop_guard();
+    }
+
+    /// Its agents, those of the tree, answer again where they did.
+    pub async fn is_reached_again(&mut self) -> std::io::Result<()> {
+        let (stop, began) = (CancellationToken::new(), std::time::Instant::now());
+        let [kvm, vrouter, storage] = [0, 1, 2].map(|n: usize| self.dirs[n].path().to_owned());
+        // The port is free when the last answer has left.
+        while let Err(error) = TcpListener::bind(self.kvm).await {
+            if began.elapsed() > std::time::Duration::from_secs(20) {
+                return Err(error);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        serve(&self.live, (self.kvm, kvm), kvm::routes(&self.world), &stop).await?;
+        serve(&self.live, (self.vrouter, vrouter), vrouter::routes(&self.world), &stop).await?;
+        serve(&self.live, (self.storage, storage), storage::routes(&self.world), &stop).await?;
+        self.stop = stop.drop_guard();
+        Ok(())
     }
 }
 

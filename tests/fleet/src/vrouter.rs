@@ -40,6 +40,7 @@ async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> 
     obey::<dhcp::BatchApply>(&cx, |state| {
         for info in command.dhcp_infos {
             if info.rebuild {
+                state.served.retain(|guest| !guest.ends_with(&info.l3_network_uuid));
                 let served = state.leases.extract_if(.., |_, l3| *l3 == info.l3_network_uuid);
                 for (mac, _) in served.collect::<Vec<_>>() {
                     silence(state, &mac);
@@ -50,6 +51,7 @@ async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> 
                     return Err(Fault::new("prepare the namespace first"));
                 }
                 silence(state, &lease.mac);
+                state.served.insert(format!("{} {}", lease.mac, lease.l3_network_uuid));
                 state.names.extend(lease.hostname.map(|name| (lease.mac.clone(), name)));
                 let domain = lease.dns_domain.map(|domain| format!("{} domain {domain}", lease.mac));
                 state.told.extend(domain);
@@ -65,6 +67,12 @@ async fn apply(cx: Cx<World>, command: dhcp::BatchApply) -> Result<Done, Fault> 
 async fn release(cx: Cx<World>, command: dhcp::Release) -> Result<Done, Fault> {
     obey::<dhcp::Release>(&cx, |state| {
         for lease in command.dhcp {
+            let (_, l3) = lease.namespace_name.rsplit_once('_').unwrap_or_default();
+            state.served.remove(&format!("{} {l3}", lease.mac));
+            // Perhaps it is another network's by now.
+            if state.leases.get(&lease.mac).is_some_and(|now| now != l3) {
+                continue;
+            }
             state.leases.remove(&lease.mac);
             silence(state, &lease.mac);
         }
@@ -79,6 +87,7 @@ async fn delete_namespace(cx: Cx<World>, command: dhcp::DeleteNamespace) -> Resu
         let served: Vec<String> =
             state.leases.iter().filter(|(_, its)| *its == l3).map(|(mac, _)| mac.clone()).collect();
         served.iter().for_each(|mac| silence(state, mac));
+        state.served.retain(|guest| !guest.ends_with(l3));
         state.namespaces.remove(&command.namespace_name);
         Ok(Done {})
     })

@@ -1,6 +1,6 @@
-//! The rules of ownership, each of which can be left out.
+//! The rules of ownership and of fencing, each of which can be left out.
 
-/// A rule of controllers or agents.
+/// A rule of controllers, agents or fencers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// A step stands in the row before its first command leaves.
@@ -43,6 +43,26 @@ pub enum Rule {
     Margin,
     /// A controller whose lease has run out forgets its flows.
     ForgetWhenLost,
+    /// A fencer renews its lease and then looks for the mark.
+    LeaseThenMark,
+    /// Who fences writes the mark and then reads the lease.
+    MarkThenLease,
+    /// Silence is what lasts longer than a lease and the kill after it.
+    WatchLonger,
+    /// A renewal counts from its begin.
+    CountFromBegin,
+    /// A fencer that starts trusts a lease for no longer than the last one did.
+    RecallLease,
+    /// A VM starts only while the lease is held.
+    StartUnderLease,
+    /// A VM that starts runs only if the lease was not lost since.
+    ConfirmStart,
+    /// The mark goes when nothing is left that it was for.
+    NoneLeft,
+    /// Nothing starts after a mark before the fencer is set up again.
+    StayGivenUp,
+    /// The fencer is set up again when no command from before counts any more.
+    ConnectThenSetUp,
 }
 
 /// The rules in force.

@@ -40,6 +40,8 @@ pub enum Broken {
     TwoWriters,
     /// Two controllers act for one flow, and no clock stands still.
     TwoActors,
+    /// A VM runs on two hosts.
+    TwoVms,
 }
 
 /// What a search has seen.

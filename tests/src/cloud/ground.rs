@@ -1,8 +1,10 @@
 //! The ground that a cloud stands on: machines, and the links between them.
 
-use std::net::Ipv4Addr;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::lab::{Bind, Lab, Libvirt, Machine, Network, Spec, Veth};
 
@@ -21,6 +23,8 @@ const GATEWAY_ADDRESS: &str = "192.168.100.1/24";
 const PHYSICAL: &str = "eth1";
 /// Where local storage lies, below the cloud's directory.
 pub const PRIMARY: &str = "primary";
+/// What all hosts have mounted, below the cloud's directory: a file system that is not their root's.
+pub const SHARED: &str = "shared";
 /// A name for people to type; there is one cloud of [`Shape::Here`] at most, as its ports are fixed.
 const OUTSIDE_HERE: &str = "cumulet-demo";
 
@@ -50,6 +54,33 @@ pub struct Ground {
     pub outside: Network,
     /// The hosts' interface for VMs.
     pub physical: String,
+    /// Goes after the machines.
+    pub share: Option<Share>,
+}
+
+/// A directory in memory.
+#[derive(Debug)]
+pub struct Share(PathBuf);
+
+impl Share {
+    /// Empty, also when a cloud at this place was killed before.
+    fn make(lab: &Lab) -> Result<Share> {
+        let name = lab.dir().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let dir = Path::new("/dev/shm").join(format!("cumulet-{name}"));
+        let _of_an_earlier_run = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Share(dir))
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _it_is_in_memory = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Ground {
@@ -75,12 +106,12 @@ fn here(lab: &Lab) -> Result<Ground> {
     lab.veth(Veth { names: [&physical, &peer], networks: [None, Some(&outside)] })?;
     outside.address(&peer, GATEWAY_ADDRESS)?;
     lab.will_remove_bridge(&format!("br_{physical}"))?;
-    let libvirt = libvirt(lab, "host-1", 1)?;
-    let binds = host_binds(lab, "host-1", &libvirt)?;
+    let libvirt = libvirt(lab, "host-1", 1, None)?;
+    let binds = host_binds(lab, "host-1", &libvirt, None)?;
     let machine = lab.machine(Spec { name: "host-1".into(), binds, ..Spec::default() })?;
     let place = || Place { machine: 0, address: Ipv4Addr::LOCALHOST, network: None };
     let host = Host { name: "host-1".into(), place: place(), libvirt };
-    Ok(Ground { front: place(), hosts: vec![host], machines: vec![machine], outside, physical })
+    Ok(Ground { front: place(), hosts: vec![host], machines: vec![machine], outside, physical, share: None })
 }
 
 fn apart(lab: &Lab, count: u8) -> Result<Ground> {
@@ -92,7 +123,8 @@ fn apart(lab: &Lab, count: u8) -> Result<Ground> {
     let machine = lab.machine(Spec { network: Some(network.clone()), ..spec })?;
     let front = Place { machine: 0, address: management(0), network: Some(network) };
     let physical = PHYSICAL.to_owned();
-    let mut ground = Ground { front, hosts: Vec::new(), machines: vec![machine], outside, physical };
+    let share = Some(Share::make(lab)?);
+    let mut ground = Ground { front, hosts: Vec::new(), machines: vec![machine], outside, physical, share };
     for number in 1..=count {
         add_host(lab, &mut ground, number)?;
     }
@@ -121,13 +153,10 @@ fn add_host(lab: &Lab, ground: &mut Ground, number: u8) -> Result<()> {
     link(lab, &ground.outside, "management", &format!("m{number}"), &network, "eth0")?;
     link(lab, &ground.outside, "vms", &format!("v{number}"), &network, PHYSICAL)?;
     network.address("eth0", &format!("{}/24", management(number)))?;
-    let libvirt = libvirt(lab, &name, number)?;
-    let spec = Spec {
-        name: name.clone(),
-        hostname: Some(name.clone()),
-        network: Some(network.clone()),
-        binds: host_binds(lab, &name, &libvirt)?,
-    };
+    let libvirt = libvirt(lab, &name, number, Some(management(number).into()))?;
+    let binds = host_binds(lab, &name, &libvirt, ground.share.as_ref())?;
+    let spec =
+        Spec { name: name.clone(), hostname: Some(name.clone()), network: Some(network.clone()), binds };
     ground.machines.push(lab.machine(spec)?);
     let place =
         Place { machine: ground.machines.len() - 1, address: management(number), network: Some(network) };
@@ -136,10 +165,14 @@ fn add_host(lab: &Lab, ground: &mut Ground, number: u8) -> Result<()> {
 }
 
 /// Local storage is each host's own, under a path that is the same on all.
-fn host_binds(lab: &Lab, name: &str, libvirt: &Libvirt) -> Result<Vec<Bind>> {
+fn host_binds(lab: &Lab, name: &str, libvirt: &Libvirt, share: Option<&Share>) -> Result<Vec<Bind>> {
     let source = lab.make_dir(&format!("machines/{name}/primary"))?;
     let primary = Bind { source, target: lab.make_dir(PRIMARY)? };
-    Ok(libvirt.binds().into_iter().chain([primary]).collect())
+    let shared = match share {
+        Some(share) => Some(Bind { source: share.dir().to_owned(), target: lab.make_dir(SHARED)? }),
+        None => None,
+    };
+    Ok(libvirt.binds().into_iter().chain([primary]).chain(shared).collect())
 }
 
 /// Addresses of the management network; 0 is the controller's.
@@ -147,9 +180,9 @@ fn management(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, if number == 0 { 254 } else { number })
 }
 
-/// libvirt tells hosts apart by this number, also from those of other clouds.
-fn libvirt(lab: &Lab, name: &str, number: u8) -> Result<Libvirt> {
+/// libvirt tells hosts apart by this number, also from those of other clouds. Others reach it at `address`.
+fn libvirt(lab: &Lab, name: &str, number: u8, address: Option<IpAddr>) -> Result<Libvirt> {
     let unique = u128::from(std::process::id()) << 8 | u128::from(number);
     let uuid = format!("{:08x}-c0de-4c0d-8c0d-{:012x}", unique >> 48, unique & 0xffff_ffff_ffff);
-    Libvirt::lay_out(&lab.make_dir(&format!("machines/{name}/libvirt"))?, &uuid, None)
+    Libvirt::lay_out(&lab.make_dir(&format!("machines/{name}/libvirt"))?, &uuid, address)
 }

@@ -154,6 +154,12 @@ impl Cloud {
         Ok((place, machine.dir().join("primary")))
     }
 
+    /// What all hosts have mounted: as they say, and as the test reaches it.
+    pub fn shared(&self) -> Result<(PathBuf, PathBuf)> {
+        let share = self.ground.share.as_ref().context("the hosts of this shape share nothing")?;
+        Ok((self.plan.dir.join(ground::SHARED), share.dir().to_owned()))
+    }
+
     fn host(&self, name: &str) -> Result<&ground::Host> {
         let found = self.ground.hosts.iter().find(|host| host.name == name);
         found.with_context(|| format!("there is no host {name}"))

@@ -300,11 +300,12 @@ fn storage_agent(front: &Place, plan: &Plan) -> Result<Table> {
 fn kvm_agent(host: &Host, plan: &Plan) -> Table {
     let listen = at(&host.place, KVM_AGENT);
     // The demo shows what the agent finds out; tests have no time for it.
-    let virt_type = if plan.shape == Shape::Here { "auto" } else { "qemu" };
+    let (virt_type, transport) = if plan.shape == Shape::Here { ("auto", "tls") } else { ("qemu", "tcp") };
     toml! {
         listen = listen
         libvirt-uri = "qemu:///system"
         virt-type = virt_type
+        migration-transport = transport
     }
 }
 

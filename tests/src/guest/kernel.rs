@@ -11,9 +11,13 @@ use crate::lab::program::{run, run_in};
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// What the guest cannot do without and the kernel does not have built in.
-const DRIVERS: [&str; 8] = [
+const DRIVERS: [&str; 12] = [
     "virtio_pci",
     "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "sr_mod",
+    "isofs",
     "virtio_net",
     "virtio_console",
     "virtio_balloon",

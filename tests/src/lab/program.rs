@@ -66,16 +66,21 @@ fn path() -> String {
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-fn finish(mut command: Command) -> Result<String> {
+fn finish(command: Command) -> Result<String> {
+    finish_within(command, LIMIT)
+}
+
+/// Runs a command to its end, or kills it when its time is over: its standard output.
+pub fn finish_within(mut command: Command, limit: Duration) -> Result<String> {
     let words = words(&command);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.with_context(|| format!("cannot start {words}"))?;
     let pid = Pid::from_raw(child.id() as i32);
     let (done, ended) = mpsc::channel();
     thread::spawn(move || done.send(child.wait_with_output()));
-    let Ok(output) = ended.recv_timeout(LIMIT) else {
+    let Ok(output) = ended.recv_timeout(limit) else {
         kill(pid, Signal::SIGKILL).with_context(|| format!("cannot stop {words}"))?;
-        bail!("{words} did not finish within {} s", LIMIT.as_secs());
+        bail!("{words} did not finish within {} s", limit.as_secs());
     };
     judge(&words, output.with_context(|| format!("cannot read what {words} says"))?)
 }

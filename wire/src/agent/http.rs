@@ -44,18 +44,21 @@ struct Listed {
 }
 
 /// Commands by their paths, so that no plain route with a parameter hides one; then plain routes and
-/// ours; every other path is looked up among the commands. With an identity, commands are a controller's.
+/// ours; every other path is looked up among the commands. With an identity, commands are a controller's, or a
+/// neighbour's where that is wanted.
 pub fn router(mut server: Server, live: Option<&Live>) -> Router {
     let plain = std::mem::take(&mut server.table.plain);
     let paths: Vec<&'static str> = server.table.calls.keys().copied().collect();
     let commands = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(command)));
     let looks = Router::new().route("/inventory", get(inventory)).route("/metrics", get(metrics));
+    let neighbours = server.table.neighbours;
     let server = Arc::new(server);
     let commands =
         commands.route("/tasks/{taskuuid}", get(task)).fallback(command).with_state(server.clone());
     let rest = std::iter::once((LOOKERS, looks.with_state(server))).chain(plain);
     let Some(live) = live else { return rest.fold(commands, |all, (_, more)| all.merge(more)) };
-    let commands = tls::only(commands, live, &[Role::Controller]);
+    let guard = if neighbours { tls::only_or_neighbours } else { tls::only };
+    let commands = guard(commands, live, &[Role::Controller]);
     rest.fold(commands, |all, (roles, more)| all.merge(tls::demand(more, live, roles)))
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Table {
     pub inventory: Inventory,
     /// And who may use it.
     pub plain: Vec<(&'static [Role], Router)>,
+    /// Whether the other agents of this machine may send commands.
+    pub neighbours: bool,
 }
 
 pub(super) struct Route {
@@ -72,7 +74,10 @@ pub(super) struct Ended {
 impl<S: Send + Sync + 'static> Routes<S> {
     pub fn new(state: Arc<S>) -> Self {
         let inventory: Inventory = Box::new(|| Box::pin(async { Ok(Vec::new()) }));
-        Routes { state, table: Table { calls: HashMap::new(), inventory, plain: Vec::new() } }
+        Routes {
+            state,
+            table: Table { calls: HashMap::new(), inventory, plain: Vec::new(), neighbours: false },
+        }
     }
 
     /// Serves the command that is the second argument's type.
@@ -116,6 +121,21 @@ impl<S: Send + Sync + 'static> Routes<S> {
             let listing = list(Arc::clone(cx.state()));
             async move { Ok(Listed::unless_known(listing.await?, &asked.known)) }
         })
+    }
+
+    /// Takes commands from the other agents of this machine too, which hand on what controllers have sent them.
+    /// Not for an agent that may do more than they: who steals their key has its powers.
+    #[must_use]
+    pub fn from_neighbours(mut self) -> Self {
+        self.table.neighbours = true;
+        self
+    }
+
+    /// The paths of the commands that are served, in order.
+    pub fn paths(&self) -> Vec<&'static str> {
+        let mut paths: Vec<_> = self.table.calls.keys().copied().collect();
+        paths.sort_unstable();
+        paths
     }
 
     /// Serves other HTTP beside the commands, such as downloads and WebSockets, to peers in one of `roles`

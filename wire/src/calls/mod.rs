@@ -3,12 +3,23 @@
 //! defaults, nulls are never sent.
 
 pub mod console;
+pub mod device;
 pub mod dhcp;
+pub mod guest;
+pub mod ha;
 pub mod host;
 pub mod imagestore;
 pub mod inventory;
 pub mod localstorage;
+pub mod machine;
+pub mod migration;
+pub mod mount_point;
 pub mod network;
+pub mod nfs;
+pub mod security_group;
+pub mod seed;
+pub mod snapshot;
+pub mod tuning;
 pub mod vm;
 
 use serde::{Deserialize, Serialize};

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::host::VirtualizerInfo;
+use super::seed::Seed;
+use super::tuning::Priority;
 use super::{Done, call, message};
 
 message! {
@@ -36,8 +38,12 @@ message! {
         /// Allows CPUs and memory to be plugged in later, up to `max_vcpu_num` and `max_memory`.
         use_numa: bool,
         video_type: String,
+        /// `ac97` or `ich6`; no sound without.
+        sound_type: Option<String>,
         /// `utc` or `localtime`.
         clock: String,
+        /// What a guest that looks at its clock sees: `guest`, time that stands still while it is held; `host`.
+        clock_track: Option<String>,
         /// `Legacy`, `UEFI`; absent means Legacy.
         boot_mode: Option<String>,
         machine_type: Option<String>,
@@ -48,8 +54,25 @@ message! {
         create_paused: bool,
         kvm_hidden_state: bool,
         use_boot_menu: bool,
+        /// Milliseconds.
+        boot_menu_splash_timeout: Option<u32>,
+        /// Needs UEFI and q35.
+        secure_boot: bool,
+        /// Ours: a TPM 2.0.
+        tpm: bool,
+        /// The guest may sleep to memory, or to its disk.
+        suspend_to_ram: bool,
+        suspend_to_disk: bool,
+        use_huge_page: bool,
+        /// `private` or `shared`.
+        #[serde(rename = "MemAccess")]
+        mem_access: String,
+        no_share_pages: Option<bool>,
+        priority_config_struct: Option<Priority>,
         console_password: Option<String>,
         system_serial_number: Option<String>,
+        /// Ours: what the guest finds on its disc `cidata`; none without.
+        seed: Option<Seed>,
         timeout: u64,
         addons: Map<String, Value>,
     }
@@ -146,6 +169,8 @@ message! {
         vm_uuids: Vec<String>,
         host_uuid: String,
     }
+    /// Forgets what the firmware and the TPM of a VM that is off remember.
+    CleanFirmware { vm_uuid: String }
     GetVncPort { vm_uuid: String }
     VncPort {
         port: u16,
@@ -159,6 +184,11 @@ message! {
         /// Unix time in milliseconds.
         expires: u64,
     }
+    /// Makes sure that the VM's screen is not seen from other machines: it listens on loopback, and is shown by
+    /// tokens ([`OpenConsole`]).
+    HardenConsole { vm_uuid: String, host_management_ip: String }
+    /// Nothing was put up: succeeds.
+    DeleteConsoleFirewall { vm_uuid: String, host_management_ip: String }
 }
 
 call!(Start, "/vm/start", Async, Acts, Started);
@@ -170,4 +200,7 @@ call!(Destroy, "/vm/destroy", Async, Acts, Done);
 call!(Sync, "/vm/vmsync", Async, Reads, States);
 call!(CheckState, "/vm/checkstate", Async, Reads, States);
 call!(GetVncPort, "/vm/getvncport", Async, Reads, VncPort);
+call!(CleanFirmware, "/clean/firmware/flash", Async, Acts, Done);
 call!(OpenConsole, "/vm/console/open", Async, Reads, Done);
+call!(HardenConsole, "/vm/console/harden", Async, Reads, Done);
+call!(DeleteConsoleFirewall, "/vm/console/deletefirewall", Async, Reads, Done);

@@ -14,17 +14,29 @@ use crate::call::{Fault, TRUST, to_body};
 struct Gate {
     live: Live,
     roles: &'static [Role],
+    /// The agents of this very machine come in too, whatever their roles.
+    neighbours: bool,
 }
 
 /// `router`, all of it, for peers in one of `roles` alone. They find who they talk to as an extension,
 /// [`Peer`].
 pub fn only(router: Router, live: &Live, roles: &'static [Role]) -> Router {
-    router.layer(middleware::from_fn_with_state(Gate { live: live.clone(), roles }, check))
+    guarded(router, Gate { live: live.clone(), roles, neighbours: false })
+}
+
+/// As [`only`], and for who shows a certificate of this very machine.
+pub fn only_or_neighbours(router: Router, live: &Live, roles: &'static [Role]) -> Router {
+    guarded(router, Gate { live: live.clone(), roles, neighbours: true })
 }
 
 /// The routes of `router`, which has no fallback, for peers in one of `roles` alone.
 pub fn demand(router: Router, live: &Live, roles: &'static [Role]) -> Router {
-    router.route_layer(middleware::from_fn_with_state(Gate { live: live.clone(), roles }, check))
+    let gate = Gate { live: live.clone(), roles, neighbours: false };
+    router.route_layer(middleware::from_fn_with_state(gate, check))
+}
+
+fn guarded(router: Router, gate: Gate) -> Router {
+    router.layer(middleware::from_fn_with_state(gate, check))
 }
 
 async fn check(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
@@ -54,7 +66,8 @@ impl Gate {
         if self.live.current().is_revoked(peer.machine) {
             return Err(format!("machine {} is revoked", peer.machine));
         }
-        match peer.is_any(self.roles) {
+        let neighbour = self.neighbours && peer.machine == self.live.current().me().machine;
+        match neighbour || peer.is_any(self.roles) {
             true => Ok(peer.clone()),
             false => Err(format!("machine {} has no role that may do this", peer.machine)),
         }

@@ -37,7 +37,7 @@ pub use authority::{Authority, fingerprint, key_of};
 pub use directory::Directory;
 pub use door::{Door, Entrance};
 pub use enrol::{Command, ENROL, Enrol, Enrolment, Issued, RENEW, Renewal, TRUST, Token, Trust};
-pub use gate::{demand, only};
+pub use gate::{demand, only, only_or_neighbours};
 pub use http::Http;
 pub use identity::{Identity, Live};
 pub use keeper::Keeper;

@@ -241,11 +241,14 @@ pub struct Start {
     pub faults: Faults,
     /// Who it is; serves plainly without.
     pub live: Option<Live>,
+    /// Whether the other agents of its machine may send commands.
+    pub neighbours: bool,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Start { again: false, boot_id: "boot-1".into(), faults: Faults::default(), live: None }
+        let faults = Faults::default();
+        Start { again: false, boot_id: "boot-1".into(), faults, live: None, neighbours: false }
     }
 }
 
@@ -341,6 +344,7 @@ impl Node {
         let mut served = runtime.spawn(async move {
             let routes = Routes::new(Arc::new(theirs)).on(on_act).on(on_look).on(on_direct).on(on_floor);
             let routes = routes.inventory(on_inventory);
+            let routes = if start.neighbours { routes.from_neighbours() } else { routes };
             agent.serve_on(TcpListener::from_std(listener)?, start.live, machine, routes, token).await
         });
         let node =

@@ -107,6 +107,25 @@ async fn certified_peers_talk_in_both_directions() {
     assert_eq!(told.unwrap().unwrap(), "A");
 }
 
+/// One agent hands on to another what it does not serve itself; only where that is wanted, and only at home.
+#[tokio::test]
+async fn a_neighbour_may_command_where_that_is_wanted_and_a_stranger_nowhere() {
+    let authority = Authority::make().unwrap();
+    let (home, away) = (machine(&authority, &[Role::Host]), machine(&authority, &[Role::Host]));
+    let open = Start { live: Some(home.clone()), neighbours: true, ..Start::default() };
+    let (open, closed) = (Node::start_with(open).await, agent(&home).await);
+    for (who, node, answer) in [
+        (&home, &open, StatusCode::OK),
+        (&away, &open, StatusCode::FORBIDDEN),
+        (&home, &closed, StatusCode::FORBIDDEN),
+    ] {
+        let command = http(who).post(format!("{}/test/act", node.url())).json(&act("a"));
+        let headers = [("taskuuid", "t"), ("callbackurl", "http://127.0.0.1:9/")];
+        let command = headers.iter().fold(command, |command, (name, value)| command.header(*name, *value));
+        assert_eq!(command.send().await.unwrap().status(), answer);
+    }
+}
+
 #[tokio::test]
 async fn who_shows_no_certificate_is_refused() {
     let authority = Authority::make().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{ErrorCode, Result};
 use crate::id::{Any, Id, Stamp};
 use crate::module::Module;
 use crate::setting::{AnySetting, Setting, seconds};
@@ -26,7 +26,10 @@ crate::inventory! {
         error: Option<String>,
         create_date: Stamp,
         end_date: Option<Stamp>,
-    } fill
+    } fill {
+        request: Map<String, Value>,
+        error: Option<ErrorCode>,
+    }
 }
 
 impl AuditInventory {
@@ -52,7 +55,7 @@ pub(super) const KEPT: Setting<Duration> = Setting {
     read: seconds,
 };
 
-const SETTINGS: &[AnySetting] = &[KEPT.entry(|text| KEPT.accepts(text))];
+const SETTINGS: &[AnySetting] = &[KEPT.entry(|text| KEPT.accepts(text)).seconds()];
 
 /// What people see of calls that were made.
 pub(crate) fn module() -> Module {

@@ -221,10 +221,15 @@ impl Job {
         self.agreed.clone()
     }
 
-    /// Does it with `params`, in the background, and sees to it that it ends.
-    pub(super) fn begin(self, params: Value) {
+    /// Does it with `params`, in the background, and sees to it that it ends. Whom the header names hears from
+    /// this controller how long it is at work.
+    pub(super) fn begin(self, params: Value, authorization: Option<&str>) {
         let era = Arc::clone(&self.era);
-        node::spawn(&era, self.work(params));
+        let present = self.engine.jobs_at_work().enter(self.id, authorization);
+        node::spawn(&era, async move {
+            self.work(params).await;
+            drop(present);
+        });
     }
 
     async fn work(self, params: Value) {
@@ -244,17 +249,7 @@ impl Job {
         if [codes::LOST, codes::NO_LEASE].iter().any(|code| error.is(*code)) {
             return;
         }
-        let unknown = error.is(codes::DATABASE);
-        let written = async {
-            match unknown {
-                true => Err(error),
-                false => engine.db().write(move |tx| Box::pin(fail(tx, id, owner, error))).await,
-            }
-        };
-        if let Err(error) = written.await {
-            tracing::warn!(job = %id, %error, "how the job ended is not known: it is looked at again");
-            engine.watched_jobs().stalled(id);
-        }
+        give_up(&engine, (id, owner), error).await;
         if hooked {
             announce(&engine, id);
         }
@@ -311,6 +306,18 @@ pub(crate) async fn fail_of(
 async fn fail(tx: &mut Tx, job: Id<Any>, owner: Id<Node>, error: ErrorCode) -> Result<()> {
     let result = serde_json::json!({ "error": error });
     settle(tx, SETTLE, args![job, owner], false, &result).await.map(|_| ())
+}
+
+/// Writes down how the job failed, or sees to it that it is looked at again.
+async fn give_up(engine: &Engine, (id, owner): (Id<Any>, Id<Node>), error: ErrorCode) {
+    let written = match error.is(codes::DATABASE) {
+        true => Err(error),
+        false => engine.db().write(move |tx| Box::pin(fail(tx, id, owner, error))).await,
+    };
+    if let Err(error) = written {
+        tracing::warn!(job = %id, %error, "how the job ended is not known: it is looked at again");
+        engine.watched_jobs().stalled(id);
+    }
 }
 
 async fn settle(
@@ -383,11 +390,22 @@ async fn adopt(engine: &Engine, era: &Arc<Era>, row: JobRow) -> Result<()> {
     let change = args![row.uuid, row.owner, era.id];
     if engine.db().write(move |tx| Box::pin(tx.exec(ADOPT, change))).await? == 1 {
         tracing::info!(job = %row.uuid, api, "job adopted");
+        let params = serde_json::from_str(&row.params)?;
+        if let Some(secret) = engine.lost_secret(api, &params) {
+            give_up(engine, (row.uuid, era.id), untold(secret)).await;
+            return Ok(());
+        }
         let who = Who { account: row.account, user: row.user_uuid };
-        let job = Job::new(engine, era, row.uuid, (api, who)).hooked(row.web_hook.is_some());
-        job.begin(serde_json::from_str(&row.params)?);
+        Job::new(engine, era, row.uuid, (api, who)).hooked(row.web_hook.is_some()).begin(params, None);
     }
     Ok(())
+}
+
+fn untold(secret: &str) -> ErrorCode {
+    let details = format!(
+        "the controller stopped before this was begun, and \"{secret}\" is never written down: call again"
+    );
+    codes::OPERATION.because(details)
 }
 
 /// Forgets results, and records, whose time is over.

@@ -10,6 +10,8 @@
 //!
 //! Who polls proves nothing but to know the ticket: it is random, and no id of a job.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Path, Request, State};
@@ -53,6 +55,8 @@ const OPERATORS: &[(&str, &str)] = &[
 struct Desk {
     engine: Engine,
     calls: Router,
+    /// Calls that are known and not there.
+    missing: Arc<[Arc<Entry>]>,
 }
 
 /// A message as it came.
@@ -65,8 +69,8 @@ struct Message {
 }
 
 /// The endpoint, before the calls that it stands for.
-pub(super) fn router(engine: &Engine, calls: Router) -> Router {
-    let desk = Desk { engine: engine.clone(), calls };
+pub(super) fn router(engine: &Engine, calls: Router, missing: Vec<Arc<Entry>>) -> Router {
+    let desk = Desk { engine: engine.clone(), calls, missing: missing.into() };
     Router::new()
         .route("/zstack/api", post(take))
         .route("/zstack/api/", post(take))
@@ -151,7 +155,11 @@ impl Desk {
     }
 
     fn entry(&self, call: &str) -> Result<&Entry> {
-        let found = self.engine.entries().iter().find(|entry| entry.route.name == call);
+        let named = |entry: &&Arc<Entry>| entry.route.name == call;
+        if let Some(known) = self.missing.iter().find(named) {
+            return Err(known.not_there());
+        }
+        let found = self.engine.entries().iter().find(named);
         found.map(AsRef::as_ref).ok_or_else(|| {
             codes::UNKNOWN_MESSAGE
                 .because(format!("there is no call {call}: see GetSupportAPIs for those that are"))

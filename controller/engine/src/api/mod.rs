@@ -5,8 +5,12 @@
 //! * A query lists an inventory ([`crate::query`]).
 
 mod access;
+pub(crate) mod at_work;
 pub(crate) mod audit;
 pub mod catalogue;
+pub mod describe;
+pub mod inner;
+mod intercept;
 pub(crate) mod job;
 mod measure;
 mod message;
@@ -22,9 +26,13 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::http::Method;
 use futures::future::BoxFuture;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use access::permit;
+pub use intercept::{CALLS, Calling, Intercept};
 pub use job::{Job, Settled};
 pub use measure::metrics;
 pub use portal::portal;
@@ -32,14 +40,15 @@ pub use portal::portal;
 use crate::cascade::Delete;
 use crate::db::Tx;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
 use crate::inventory::Inventory;
 use crate::query::Entity;
 use crate::scope::{Place, Scope};
+use crate::tag::Wanted;
 
 /// A call that changes something. Made by [`api!`](crate::api!).
-pub trait Api: DeserializeOwned + Send + 'static {
+pub trait Api: DeserializeOwned + JsonSchema + Send + 'static {
     const ROUTE: Route;
     /// The kind of resource that it makes, which may come with tags: the job is settled by a unit that answers
     /// its `inventory`, or by a flow whose resource it is and whose first step writes its row.
@@ -56,13 +65,27 @@ pub trait Api: DeserializeOwned + Send + 'static {
 }
 
 /// A call that is answered at once.
-pub trait Ask: DeserializeOwned + Send + 'static {
+pub trait Ask: DeserializeOwned + JsonSchema + Send + 'static {
     const ROUTE: Route;
     /// Whether it may be asked without a session.
     const OPEN: bool = false;
+    /// The kind of resource whose tags may come with it: it asks what making one would bring.
+    const LIKE: Option<&'static str> = None;
 
-    fn answer(self, asked: Asked) -> impl Future<Output = Result<Value>> + Send;
+    type Reply: Serialize + JsonSchema;
+
+    fn answer(self, asked: Asked) -> impl Future<Output = Result<Self::Reply>> + Send;
 }
+
+/// The reply that names what there is of something.
+#[derive(Serialize, JsonSchema)]
+pub struct Types {
+    types: Vec<&'static str>,
+}
+
+/// The reply that says that it is done, and no more.
+#[derive(Serialize, JsonSchema)]
+pub struct Done {}
 
 /// Where a call stands.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +98,8 @@ pub struct Route {
     pub body: Option<&'static str>,
     /// Parameters that are neither stored nor logged.
     pub secrets: &'static [&'static str],
+    /// Secrets that clients send and nothing is made of.
+    pub unread: &'static [&'static str],
     /// Only the administrator may make the call.
     pub admin: bool,
     /// Parameters of the body that name what the call changes, beside the first one of the path and `uuid`:
@@ -98,6 +123,7 @@ impl Route {
         path: "",
         body: None,
         secrets: &[],
+        unread: &[],
         admin: false,
         changes: &[],
         params: &[],
@@ -113,12 +139,27 @@ impl Route {
     }
 }
 
+impl FromIterator<&'static str> for Types {
+    fn from_iter<T: IntoIterator<Item = &'static str>>(types: T) -> Self {
+        Types { types: types.into_iter().collect() }
+    }
+}
+
 /// Who asks, and of whom.
 pub struct Asked {
     pub engine: Engine,
     pub session: Option<Session>,
     /// Where the question comes from, as far as this program can see.
     pub address: Option<IpAddr>,
+    /// What came beside its parameters.
+    pub tags: Wanted,
+}
+
+impl Asked {
+    /// The account that sees only its own; none for the administrator.
+    pub fn tenant(&self) -> Option<Id<Any>> {
+        self.session.as_ref().filter(|session| !session.admin).map(|session| session.account)
+    }
 }
 
 /// Whose session a call carries.
@@ -165,10 +206,10 @@ pub type Gate = fn(Engine, Credentials) -> BoxFuture<'static, Result<Session>>;
 #[macro_export]
 macro_rules! api {
     ($(#[$meta:meta])* $name:ident: $method:ident $path:literal $($body:literal)? $(only $who:ident)?
-        $(secret [$($secret:literal),*])? $(changes [$($changed:literal),*])?
+        $(secret [$($secret:literal),*])? $(unread [$($unread:literal),*])? $(changes [$($changed:literal),*])?
         { $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, serde::Deserialize)]
+        #[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
 
@@ -179,6 +220,7 @@ macro_rules! api {
                 path: $path,
                 body: $crate::api!(@body $($body)?),
                 secrets: &[$($($secret),*)?],
+                unread: &[$($($unread),*)?],
                 admin: $crate::api!(@only $($who)?),
                 changes: &[$($($changed),*)?],
                 params: &[$($crate::api::Param {
@@ -236,6 +278,14 @@ pub struct Entry {
     /// ZStack's word for what it is about, in policies: `instance:CreateVmInstance`.
     pub category: &'static str,
     pub(crate) kind: EntryKind,
+    pub(crate) shape: Shape,
+}
+
+/// What a call takes and answers, as schemas.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Shape {
+    pub params: Option<describe::Draw>,
+    pub reply: Option<describe::Draw>,
 }
 
 pub(crate) enum EntryKind {
@@ -248,11 +298,12 @@ pub(crate) enum EntryKind {
     },
     Ask {
         open: bool,
+        like: Option<&'static str>,
         check: fn(Value) -> Result<()>,
         run: RunAsk,
     },
     Query(Entity),
-    /// A call of the catalogue that no module has.
+    /// A call that no module has: one of the catalogue, or one that another program answers.
     Missing,
 }
 
@@ -273,7 +324,9 @@ impl Entry {
                 request::read::<A>(A::ROUTE.name, params)?.cascade(tx).await
             })
         });
-        Entry { route: A::ROUTE, category: "", kind: EntryKind::Job { check, run, cascade, makes: A::MAKES } }
+        let kind = EntryKind::Job { check, run, cascade, makes: A::MAKES };
+        let shape = Shape { params: Some(A::json_schema), reply: None };
+        Entry { route: A::ROUTE, category: "", kind, shape }
     }
 
     /// The cascade that the call with `params` would run.
@@ -287,10 +340,13 @@ impl Entry {
     pub fn ask<A: Ask>() -> Self {
         let run: RunAsk = Box::new(|params, asked| {
             let call: A = request::read(A::ROUTE.name, params)?;
-            Ok(Box::pin(call.answer(asked)))
+            Ok(Box::pin(async move { Ok(serde_json::to_value(call.answer(asked).await?)?) }))
         });
         let check = |params| request::read::<A>(A::ROUTE.name, params).map(|_| ());
-        Entry { route: A::ROUTE, category: "", kind: EntryKind::Ask { open: A::OPEN, check, run } }
+        let kind = EntryKind::Ask { open: A::OPEN, like: A::LIKE, check, run };
+        let reply: describe::Draw = |generator: &mut SchemaGenerator| generator.subschema_for::<A::Reply>();
+        let shape = Shape { params: Some(A::json_schema), reply: Some(reply) };
+        Entry { route: A::ROUTE, category: "", kind, shape }
     }
 
     /// The inventory that it lists.
@@ -304,7 +360,8 @@ impl Entry {
     /// `GET path` and `GET path/{uuid}`.
     pub fn query<I: Inventory>(name: &'static str, path: &'static str) -> Self {
         let route = Route { name, method: "GET", path, admin: I::SCOPE == Scope::Admin, ..Route::EMPTY };
-        Entry { route, category: "", kind: EntryKind::Query(Entity::of::<I>()) }
+        let shape = Shape { params: None, reply: Some(describe::inventory::<I>) };
+        Entry { route, category: "", kind: EntryKind::Query(Entity::of::<I>()), shape }
     }
 
     /// One that is known and not there.
@@ -314,7 +371,20 @@ impl Entry {
             route: Route { name, method, path, body, ..Route::EMPTY },
             category: "",
             kind: EntryKind::Missing,
+            shape: Shape::default(),
         }
+    }
+
+    /// What is said to who makes a call that is known and not there.
+    fn not_there(&self) -> ErrorCode {
+        let name = self.route.name;
+        codes::UNIMPLEMENTED.because(format!("{name} is a call of ZStack's API that is not there yet"))
+    }
+
+    /// What another program answers, for policies.
+    pub fn elsewhere(name: &'static str, category: &'static str, method: &'static str) -> Self {
+        let (route, shape) = (Route { name, method, ..Route::EMPTY }, Shape::default());
+        Entry { route, category, kind: EntryKind::Missing, shape }
     }
 
     /// As policies name it: `instance:CreateVmInstance`.
@@ -332,9 +402,22 @@ impl Entry {
         self.place().map(|place| place.table)
     }
 
+    /// The kind of resource whose tags may come with the call.
+    pub(crate) fn carries(&self) -> Option<&'static str> {
+        match self.kind {
+            EntryKind::Job { makes, .. } => makes,
+            EntryKind::Ask { like, .. } => like,
+            _ => None,
+        }
+    }
+
     /// Whether the call only looks.
     pub fn looks(&self) -> bool {
-        !matches!(self.kind, EntryKind::Job { .. })
+        match self.kind {
+            EntryKind::Job { .. } => false,
+            EntryKind::Missing => self.route.method == "GET",
+            _ => true,
+        }
     }
 
     /// Whether it may be called without a session.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, OriginalUri, RawPathParams, Request, State};
+use axum::http::header::LINK;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodFilter, any, get, on};
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 use super::catalogue::Known;
 use super::job::{self, Job, NewJob, Who};
 use super::{Asked, Credentials, Entry, EntryKind, Route, Session};
-use super::{access, message, request, stream};
+use super::{access, intercept, message, request, stream};
+use crate::cascade::Preview;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
@@ -33,23 +35,41 @@ struct Refused(StatusCode, ErrorCode);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
+        let help = [(LINK, help(self.1.code()))];
+        (self.0, help, Json(json!({ "error": self.1 }))).into_response()
     }
 }
 
 impl From<ErrorCode> for Refused {
+    /// What an answer finds wrong by itself is told as what is found before; the rest is no fault of who asks.
     fn from(error: ErrorCode) -> Self {
-        Refused(StatusCode::SERVICE_UNAVAILABLE, error)
+        let status = [
+            (codes::NOT_FOUND, StatusCode::NOT_FOUND),
+            (codes::AUTHENTICATION, StatusCode::UNAUTHORIZED),
+            (codes::SESSION, StatusCode::UNAUTHORIZED),
+            (codes::LOCKED, StatusCode::TOO_MANY_REQUESTS),
+            (codes::DENIED, StatusCode::FORBIDDEN),
+            (codes::INVALID_ARGUMENT, StatusCode::BAD_REQUEST),
+            (codes::STATE, StatusCode::CONFLICT),
+            (codes::UNIMPLEMENTED, StatusCode::NOT_IMPLEMENTED),
+        ];
+        let known = status.iter().find(|(code, _)| error.is(*code));
+        Refused(known.map_or(StatusCode::SERVICE_UNAVAILABLE, |(_, status)| *status), error)
     }
+}
+
+/// Where a code is explained, for the header `Link`.
+fn help(code: &str) -> String {
+    format!("</docs/errors/{code}>; rel=\"help\"")
 }
 
 /// Everything below `/zstack/v1`, and the same below `/v1`; the calls of `catalogue` that there are not say so.
 pub fn portal(engine: &Engine, catalogue: Vec<Known>) -> Router {
     let there: HashSet<_> = engine.entries().iter().map(|entry| entry.route.name).collect();
     let missing = catalogue.into_iter().filter(|known| !there.contains(known.name));
-    let missing = missing.map(|known| Arc::new(Entry::missing(known)));
+    let missing: Vec<_> = missing.map(|known| Arc::new(Entry::missing(known))).collect();
     let mut places = BTreeMap::<(String, &str), Vec<Arc<Entry>>>::new();
-    for entry in engine.entries().iter().cloned().chain(missing) {
+    for entry in engine.entries().iter().cloned().chain(missing.iter().cloned()) {
         places.entry((shape(entry.route.path), entry.route.method)).or_default().push(entry);
     }
     let mut calls = Router::new()
@@ -68,12 +88,12 @@ pub fn portal(engine: &Engine, catalogue: Vec<Known>) -> Router {
         }
     }
     let calls = calls.fallback(nowhere).method_not_allowed_fallback(nowhere);
-    let messages = message::router(engine, calls.clone());
+    let messages = message::router(engine, calls.clone(), missing);
     Router::new().nest("/zstack/v1", calls.clone()).nest("/v1", calls).merge(messages).fallback(any(nowhere))
 }
 
 /// A path whatever its parameters are called: calls of one place may name them differently.
-fn shape(path: &str) -> String {
+pub(super) fn shape(path: &str) -> String {
     let mut parameters = 0;
     let parts = path.split('/').map(|part| match part.starts_with('{') {
         true => {
@@ -105,10 +125,15 @@ async fn poll(
     request: Request,
 ) -> Result<Response, Refused> {
     let job = job_id(path.iter().next().map_or("", |(_, value)| value))?;
-    let session = Asking::read(request).await?.session(&engine).await?;
+    let asking = Asking::read(request).await?;
+    if engine.jobs_at_work().lingers(job, asking.text("authorization")).await {
+        return Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response());
+    }
+    let session = asking.session(&engine).await?;
     let account = (!session.admin).then_some(session.account);
     let (status, body) = job::poll(&mut engine.db().read().await?, job, account).await?;
-    Ok((status, Json(body)).into_response())
+    let help = body["error"]["code"].as_str().map(|code| [(LINK, help(code))]);
+    Ok((status, help, Json(body)).into_response())
 }
 
 /// Events, as they happen. They tell of everybody's resources: only the administrator hears them.
@@ -139,26 +164,27 @@ async fn handle(
         return Ok(Json(place.find(*entity, query, session).await?).into_response());
     }
     if let EntryKind::Missing = &entry.kind {
-        let details = format!("{} is a call of ZStack's API that is not there yet", entry.route.name);
-        return Err(Refused(StatusCode::NOT_IMPLEMENTED, codes::UNIMPLEMENTED.because(details)));
+        return Err(entry.not_there().into());
     }
     let preview = wants_preview(&mut url).map_err(malformed)?;
     let params =
         request::params(in_path(&entry.route, &path), &url, entry.route.body, body).map_err(malformed)?;
     let bare = without_tags(&place.engine, &entry, params.clone()).map_err(malformed)?;
     if let Some(session) = session.as_ref().filter(|_| !entry.is_open()) {
-        access::admit(&place.engine, &entry, session, &bare).await.map_err(refused)?;
+        access::admit(&place.engine, &entry, session, &bare).await?;
     }
     match (&entry.kind, session) {
         (EntryKind::Ask { run, .. }, session) => {
-            let asked = Asked { engine: place.engine.clone(), session, address: asking.address };
-            Ok(Json(run(params, asked).map_err(malformed)?.await?).into_response())
+            let tags = Wanted::take(&mut params.clone()).map_err(malformed)?;
+            let asked = Asked { engine: place.engine.clone(), session, address: asking.address, tags };
+            Ok(Json(run(bare, asked).map_err(malformed)?.await?).into_response())
         }
         (EntryKind::Job { .. }, Some(_)) if preview => {
             Ok(Json(place.preview(&entry, params).await?).into_response())
         }
         (EntryKind::Job { .. }, Some(session)) => {
             place.refuse_moved(&entry, &params).await?;
+            intercept::check(&place.engine, &entry, &session, &bare).await?;
             accept(&place.engine, &entry, session, params, &asking).await
         }
         _ => Err(codes::INTERNAL.because("a call without a session reached a job").into()),
@@ -166,12 +192,12 @@ async fn handle(
 }
 
 /// The parameters without the tags, which may come with this call and are such as there may be.
-fn without_tags(engine: &Engine, entry: &Entry, mut params: Value) -> Result<Value> {
+pub(super) fn without_tags(engine: &Engine, entry: &Entry, mut params: Value) -> Result<Value> {
     let wanted = Wanted::take(&mut params)?;
-    match entry.kind {
-        EntryKind::Job { makes: Some(kind), .. } => wanted.check(engine.system_tags(), kind)?,
-        _ if wanted.is_empty() => {}
-        _ => {
+    match entry.carries() {
+        Some(kind) => wanted.check(engine.system_tags(), kind)?,
+        None if wanted.is_empty() => {}
+        None => {
             let details = format!("{} makes nothing that could carry tags: leave them out", entry.route.name);
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
@@ -227,16 +253,12 @@ impl Place {
         let (entry, engine) = (Arc::clone(entry), self.engine.clone());
         let read = self.engine.db().read_much(move |tx| {
             Box::pin(async move {
-                match entry.cascade(params, tx).await? {
-                    Some(delete) => {
-                        let (root, mode) = delete.root();
-                        engine.graph().preview(tx, root, mode).await
-                    }
-                    None => Ok(json!({ "preview": { "counts": [], "blockers": [] } })),
-                }
+                let Some(delete) = entry.cascade(params, tx).await? else { return Ok(Preview::default()) };
+                let (root, mode) = delete.root();
+                engine.graph().preview(tx, root, mode).await
             })
         });
-        read.await
+        Ok(json!({ "preview": read.await? }))
     }
 
     /// Refuses a call that was agreed to when its preview was another.
@@ -265,7 +287,7 @@ impl Place {
         }
         match asking.session(&self.engine).await {
             Ok(session) => {
-                access::permit(entry, &session).map_err(refused)?;
+                access::permit(entry, &session)?;
                 Ok(Some(session))
             }
             Err(Refused(StatusCode::UNAUTHORIZED, _)) if open => Ok(None),
@@ -325,17 +347,6 @@ impl Asking {
     }
 }
 
-/// What is refused before it is a job.
-fn refused(error: ErrorCode) -> Refused {
-    let status = [
-        (codes::NOT_FOUND, StatusCode::NOT_FOUND),
-        (codes::DENIED, StatusCode::FORBIDDEN),
-        (codes::INVALID_ARGUMENT, StatusCode::BAD_REQUEST),
-    ];
-    let known = status.iter().find(|(code, _)| error.is(*code));
-    Refused(known.map_or(StatusCode::SERVICE_UNAVAILABLE, |(_, status)| *status), error)
-}
-
 /// Makes the job durable, then acknowledges it, then starts it.
 async fn accept(
     engine: &Engine,
@@ -347,7 +358,7 @@ async fn accept(
     if asking.text("x-web-hook").is_some() && !session.admin {
         let details =
             "web hooks are for the administrator, for this program can reach what you cannot: poll the job";
-        return Err(refused(codes::DENIED.because(details)));
+        return Err(codes::DENIED.because(details).into());
     }
     let id = asking.text("x-job-uuid").map(job_id).transpose()?.unwrap_or_else(Id::random);
     let new = NewJob {
@@ -362,14 +373,15 @@ async fn accept(
         web_hook: asking.text("x-web-hook").map(str::to_owned),
     };
     // On its own, for the client may hang up: a job that was entered is worked on by nobody else.
-    let entered = tokio::spawn(enter(engine.clone(), new, params)).await;
+    let caller = asking.text("authorization").map(str::to_owned);
+    let entered = tokio::spawn(enter(engine.clone(), new, params, caller)).await;
     entered.unwrap_or_else(|_| Err(codes::INTERNAL.because("entering the job panicked").into()))?;
     let host = asking.text("host").unwrap_or("127.0.0.1");
     let location = format!("http://{host}/zstack/v1/api-jobs/{id}");
     Ok((StatusCode::ACCEPTED, Json(json!({ "location": location }))).into_response())
 }
 
-async fn enter(engine: Engine, new: NewJob, params: Value) -> Result<(), Refused> {
+async fn enter(engine: Engine, new: NewJob, params: Value, caller: Option<String>) -> Result<(), Refused> {
     let (id, api, who, era) = (new.id, new.api, new.who, engine.era()?);
     let (owner, hooked) = (era.id, new.web_hook.is_some());
     let entered = engine.db().write(move |tx| Box::pin(job::enter(tx, new, owner))).await;
@@ -378,11 +390,11 @@ async fn enter(engine: Engine, new: NewJob, params: Value) -> Result<(), Refused
             engine.watched_jobs().stalled(id);
         }
     });
-    if !entered.map_err(refused)? {
+    if !entered? {
         let error = codes::INVALID_ARGUMENT.because(format!("there is a job {id} already: poll it"));
         return Err(Refused(StatusCode::BAD_REQUEST, error));
     }
-    Job::new(&engine, &era, id, (api, who)).hooked(hooked).begin(params);
+    Job::new(&engine, &era, id, (api, who)).hooked(hooked).begin(params, caller.as_deref());
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<Map<String, Value>> {
 }
 
 /// All parameters of a call: those of the URL, the body's and the path's, the later ones winning; and the tags
-/// that stand beside them.
+/// that stand beside them, or among them, where ZStack's Java client puts them.
 pub(super) fn params(
     path: Vec<(String, String)>,
     url: &[(String, String)],
@@ -49,11 +49,13 @@ pub(super) fn params(
     mut body: Map<String, Value>,
 ) -> Result<Value> {
     let beside: Vec<_> = BESIDE.iter().filter_map(|name| body.remove_entry(*name)).collect();
+    let mut among = members(key, body)?;
+    let tags: Vec<_> = BESIDE.iter().filter_map(|name| among.remove_entry(*name)).chain(beside).collect();
     let mut params = Map::new();
     for (name, value) in url {
         add(&mut params, name, value);
     }
-    params.extend(members(key, body)?);
+    params.extend(among);
     for (name, value) in path {
         params.insert(name, value.into());
     }
@@ -62,7 +64,7 @@ pub(super) fn params(
             codes::INVALID_ARGUMENT.because(format!("\"{name}\" stands in the body, beside the parameters"))
         );
     }
-    params.extend(beside.into_iter().filter(|(_, tags)| tags.as_array().is_none_or(|tags| !tags.is_empty())));
+    params.extend(tags.into_iter().filter(|(_, tags)| tags.as_array().is_none_or(|tags| !tags.is_empty())));
     params.retain(|_, value| !value.is_null());
     Ok(Value::Object(params))
 }
@@ -96,5 +98,27 @@ fn add(params: &mut Map<String, Value>, name: &str, value: &str) {
         }
         Some(Value::Array(list)) => list.push(value.into()),
         Some(one) => *one = Value::Array(vec![one.take(), value.into()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tags_stand_beside_the_parameters_or_among_them() {
+        let read = |body: Value| {
+            let Value::Object(body) = body else { panic!("{body}") };
+            params(vec![("zoneUuid".into(), "z".into())], &[], Some("params"), body)
+        };
+        let expected = json!({ "name": "n", "zoneUuid": "z", "userTags": ["a"] });
+        let among = json!({ "params": { "name": "n", "userTags": ["a"], "systemTags": [] } });
+        assert_eq!(read(among).unwrap(), expected);
+        let beside = json!({ "params": { "name": "n", "userTags": ["b"] }, "userTags": ["a"] });
+        assert_eq!(read(beside).unwrap(), expected);
+        let url = [("userTags".to_owned(), "a".to_owned())];
+        assert!(params(Vec::new(), &url, None, Map::new()).is_err(), "a URL holds none");
     }
 }

@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, DeleteMode, Planned, Root};
+use super::{AFTER_ACT, Action, BEFORE_ACT, DeleteMode, Planned, Root};
 use crate::db::Tx;
 use crate::error::{Result, codes};
 use crate::flow::{Cx, Flow, Steps};
@@ -46,7 +46,9 @@ impl Planned {
     }
 
     async fn act(&self, cx: &Cx) -> Result<()> {
-        cx.engine().graph().kind(&self.kind)?.act(cx, self.how, self.id).await
+        BEFORE_ACT.run(cx, self).await?;
+        cx.engine().graph().kind(&self.kind)?.act(cx, self.how, self.id).await?;
+        AFTER_ACT.run(cx, self).await
     }
 
     async fn record(&self, tx: &mut Tx) -> Result<()> {
@@ -106,11 +108,11 @@ impl Delete {
     async fn descendants(&mut self, cx: &Cx) -> Result<()> {
         let (graph, root) = (cx.engine().graph(), &self.root);
         for round in 0..ROUNDS {
-            let plan = graph.plan(&mut cx.read().await?, root, self.mode).await?;
-            if plan.is_done() {
+            let groups = graph.plan(&mut cx.read().await?, root, self.mode).await?.settled_singly(graph)?;
+            if groups.is_empty() {
                 return Ok(());
             }
-            for group in plan.groups {
+            for group in groups {
                 try_join_all(group.into_iter().map(|planned| settle(cx, round, planned))).await?;
             }
         }

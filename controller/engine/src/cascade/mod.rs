@@ -15,17 +15,19 @@ mod plan;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::db::Tx;
 use crate::error::{Result, codes};
 use crate::flow::Cx;
+use crate::hook::{Hook, Point};
 use crate::id::{Any, Id};
 
 pub use delete::Delete;
 pub(crate) use delete::Settle;
-pub use plan::{Plan, Planned, Root};
+pub use plan::{Plan, Planned, Preview, Root};
 
 /// What happens to a child of what is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub enum Action {
 }
 
 /// `deleteMode` of every deletion. ZStack's words; both spread to dependants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeleteMode {
     /// Refused when something cannot be settled.
     #[default]
@@ -64,7 +66,8 @@ impl How {
 }
 
 /// When any of several `parent`s is deleted, the children that `find` yields are acted upon: uuid, name and
-/// the parent's uuid, for the parents `IN ($*)`.
+/// the parent's uuid, for the parents `IN ($*)`. An edge from a kind to itself yields all descendants, and is
+/// only for a kind that [goes along](Kind::goes_along).
 #[derive(Clone, Copy, Debug)]
 pub struct Edge {
     pub parent: &'static str,
@@ -79,6 +82,12 @@ pub struct Edge {
 pub trait Kind: Send + Sync {
     /// `VmInstance`
     fn name(&self) -> &'static str;
+
+    /// Whether what it is found below takes it along in its own act and record: then it is shown and counted,
+    /// and only as a root settled by itself.
+    fn goes_along(&self) -> bool {
+        false
+    }
 
     /// Which of `ids` cannot be settled, and why: told by previews, and before anything happens.
     async fn blockers(&self, _tx: &mut Tx, _how: How, _ids: &[Id<Any>]) -> Result<Vec<(Id<Any>, String)>> {
@@ -112,6 +121,28 @@ pub trait Kind: Send + Sync {
     }
 }
 
+/// Who may be against a deletion; its preview tells so.
+#[async_trait]
+pub trait Objection: Sync {
+    /// Which of `ids`, all of one kind (`VmInstance`), must not be settled so, and why.
+    async fn blockers(
+        &self,
+        tx: &mut Tx,
+        kind: &str,
+        how: How,
+        ids: &[Id<Any>],
+    ) -> Result<Vec<(Id<Any>, String)>>;
+}
+
+pub static DELETIONS: Point<dyn Objection> =
+    Point::check("deletion", "a deletion is planned, or about to begin; the preview names who is against it");
+pub static BEFORE_ACT: Point<dyn Hook<Planned>> = Point::onward(
+    "before settle",
+    "a resource that is deleted, or stopped by a deletion, is marked so; what it has outside is still there",
+);
+pub static AFTER_ACT: Point<dyn Hook<Planned>> =
+    Point::onward("after settle", "what the resource had outside is gone, its row is still there");
+
 /// All kinds and edges of this controller.
 #[derive(Default)]
 pub(crate) struct Graph {
@@ -140,7 +171,8 @@ fn order(kinds: &HashMap<&'static str, &'static dyn Kind>, edges: &[Edge]) -> Ve
     left.sort_unstable();
     let mut order = Vec::with_capacity(left.len());
     while !left.is_empty() {
-        let waits = |kind: &str| edges.iter().any(|e| e.child == kind && left.contains(&e.parent));
+        let above = |e: &&Edge| e.parent != e.child && left.contains(&e.parent);
+        let waits = |kind: &str| edges.iter().filter(above).any(|e| e.child == kind);
         let (later, free): (Vec<_>, Vec<_>) = left.iter().copied().partition(|kind| waits(kind));
         assert!(!free.is_empty(), "the cascade edges of {later:?} form a circle");
         order.extend(free);
@@ -172,7 +204,8 @@ mod tests {
     #[test]
     fn parents_come_before_children_whatever_the_order_of_modules() {
         let kinds: Vec<&'static dyn Kind> = vec![&Thing("Vm"), &Thing("Zone"), &Thing("Host")];
-        let graph = Graph::new(kinds, vec![edge("Host", "Vm"), edge("Zone", "Host"), edge("Zone", "Vm")]);
+        let edges = vec![edge("Host", "Vm"), edge("Zone", "Host"), edge("Zone", "Vm"), edge("Vm", "Vm")];
+        let graph = Graph::new(kinds, edges);
         assert_eq!(graph.order, ["Zone", "Host", "Vm"]);
     }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Action, DeleteMode, Graph, How};
+use super::{Action, DELETIONS, DeleteMode, Graph, How};
 use crate::db::Tx;
 use crate::error::{Result, codes};
 use crate::flow::store;
@@ -48,10 +48,57 @@ pub struct Planned {
 pub struct Plan {
     pub root: Planned,
     pub groups: Vec<Vec<Planned>>,
+    /// The root can be recovered afterwards.
+    recoverable: bool,
+}
+
+/// What a deletion would do, as the API shows it; what touches nothing has neither a hash nor a tree.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_hash: Option<String>,
+    counts: Vec<Count>,
+    blockers: Vec<Blocker>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<Node>,
+}
+
+/// All of one kind to which the same happens.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Count {
+    kind: String,
+    action: Verb,
+    count: usize,
+    /// Bytes that become free.
+    size: i64,
+}
+
+/// A resource, with those that it takes along below it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Node {
+    kind: String,
+    uuid: Id<Any>,
+    name: String,
+    action: Verb,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    children: Vec<Node>,
+}
+
+/// What a preview says of a resource.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Verb {
+    Stop,
+    Delete,
+    /// Out of use; it can be recovered until it is expunged.
+    Destroy,
 }
 
 /// Why a resource cannot be settled.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Blocker {
     kind: String,
@@ -65,9 +112,9 @@ impl Root {
         Root { kind: kind.into(), id, name: name.into(), spreads: true, shown: None }
     }
 
-    /// Nothing else is touched.
+    /// It can be recovered: nothing else is touched.
     #[must_use]
-    pub fn alone(self) -> Self {
+    pub fn recoverable(self) -> Self {
         Root { spreads: false, ..self }
     }
 
@@ -106,7 +153,7 @@ impl Graph {
             }
         }
         let groups = found.into_values().rev().map(|group| group.into_values().collect()).collect();
-        Ok(Plan { root: root.planned(mode), groups })
+        Ok(Plan { root: root.planned(mode), groups, recoverable: !root.spreads })
     }
 
     /// Refuses a plan of which something cannot be settled.
@@ -131,6 +178,9 @@ impl Graph {
         for (kind, how, members) in plan.by_kind() {
             for ids in chunks(&members) {
                 let mut reasons = self.kind(kind)?.blockers(tx, how, &ids).await?;
+                for (_, objection) in tx.engine().hooks().of(&DELETIONS) {
+                    reasons.extend(objection.blockers(tx, kind, how, &ids).await?);
+                }
                 reasons.extend(store::parked_on(tx, &ids).await?.into_iter().map(|(id, title)| {
                     (id, format!("\"{title}\" is parked on it: retry or abandon that flow first"))
                 }));
@@ -161,31 +211,36 @@ impl Graph {
     }
 
     /// The plan as the API shows it.
-    pub(crate) async fn preview(&self, tx: &mut Tx, root: &Root, mode: DeleteMode) -> Result<Value> {
+    pub(crate) async fn preview(&self, tx: &mut Tx, root: &Root, mode: DeleteMode) -> Result<Preview> {
         let plan = self.plan(tx, root, mode).await?;
         let sizes = self.sizes(tx, &plan).await?;
         let blockers = self.blockers(tx, &plan).await?;
-        Ok(json!({ "preview": {
-            "planHash": plan.hash(),
-            "counts": plan.counts(&sizes),
-            "blockers": blockers,
-            "tree": plan.tree(&sizes),
-        }}))
+        let (counts, tree) = (plan.counts(&sizes), plan.tree(&sizes));
+        Ok(Preview { plan_hash: Some(plan.hash()), counts, blockers, tree })
     }
 }
 
 impl Plan {
     /// Tells apart plans that do different things. Names may change meanwhile.
     pub fn hash(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::from(if self.recoverable { "recoverable\n" } else { "" });
         for Planned { kind, id, how, .. } in self.members() {
             text.push_str(&format!("{kind} {id} {:?}\n", how.action));
         }
         format!("{:032x}", xxh3_128(text.as_bytes()))
     }
 
-    pub fn is_done(&self) -> bool {
-        self.groups.iter().all(Vec::is_empty)
+    /// Those that are settled one by one: nothing but the root is left when there are none.
+    pub(super) fn settled_singly(self, graph: &Graph) -> Result<Vec<Vec<Planned>>> {
+        let mut groups = Vec::new();
+        for group in self.groups {
+            if let Some(first) = group.first()
+                && !graph.kind(&first.kind)?.goes_along()
+            {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
     }
 
     fn members(&self) -> impl Iterator<Item = &Planned> {
@@ -205,41 +260,41 @@ impl Plan {
         groups
     }
 
-    fn counts(&self, sizes: &HashMap<Id<Any>, i64>) -> Vec<Value> {
+    fn counts(&self, sizes: &HashMap<Id<Any>, i64>) -> Vec<Count> {
         let count = |(kind, how, members): (&str, How, Vec<&Planned>)| {
-            let size: i64 = members.iter().filter_map(|planned| sizes.get(&planned.id)).sum();
-            json!({ "kind": kind, "action": how.action, "count": members.len(), "size": size })
+            let size = members.iter().filter_map(|planned| sizes.get(&planned.id)).sum();
+            Count { kind: kind.to_owned(), action: self.verb(how), count: members.len(), size }
         };
         self.by_kind().into_iter().map(count).collect()
     }
 
     /// The root with those that it takes along below it, and so on.
-    fn tree(&self, sizes: &HashMap<Id<Any>, i64>) -> Value {
-        let mut below = HashMap::<Id<Any>, Vec<Value>>::new();
-        let mut root = Value::Null;
+    fn tree(&self, sizes: &HashMap<Id<Any>, i64>) -> Option<Node> {
+        let mut below = HashMap::<Id<Any>, Vec<Node>>::new();
+        let mut root = None;
         for planned in self.members() {
             let children = below.remove(&planned.id).unwrap_or_default();
-            let node = planned.node(sizes.get(&planned.id), children);
+            let node = planned.node(self.verb(planned.how), sizes.get(&planned.id).copied(), children);
             match planned.parent {
                 Some(parent) => below.entry(parent).or_default().push(node),
-                None => root = node,
+                None => root = Some(node),
             }
         }
         root
     }
+
+    fn verb(&self, how: How) -> Verb {
+        match how.action {
+            Action::Stop => Verb::Stop,
+            Action::Delete if self.recoverable => Verb::Destroy,
+            Action::Delete => Verb::Delete,
+        }
+    }
 }
 
 impl Planned {
-    fn node(&self, size: Option<&i64>, children: Vec<Value>) -> Value {
-        let mut node =
-            json!({ "kind": self.kind, "uuid": self.id, "name": self.name, "action": self.how.action });
-        if let Some(size) = size {
-            node["size"] = (*size).into();
-        }
-        if !children.is_empty() {
-            node["children"] = children.into();
-        }
-        node
+    fn node(&self, action: Verb, size: Option<i64>, children: Vec<Node>) -> Node {
+        Node { kind: self.kind.clone(), uuid: self.id, name: self.name.clone(), action, size, children }
     }
 }
 

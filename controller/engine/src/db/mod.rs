@@ -27,9 +27,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::Connection;
 use sqlx::migrate::Migrator;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{Postgres, SqlSafeStr, SqlStr};
+use sqlx::postgres::PgConnection;
+use sqlx::{SqlSafeStr, SqlStr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::engine::{Engine, WeakEngine};
@@ -69,7 +68,7 @@ pub struct Migrations {
 #[derive(Clone)]
 enum Readers {
     Sqlite(sqlite::Store),
-    Postgres(PgPool),
+    Postgres(postgres::Lenders),
 }
 
 /// How connections for writing are made.
@@ -94,7 +93,7 @@ enum Conn {
     Sqlite(Connection),
     SqliteReader(sqlite::Reader),
     Postgres(PgConnection),
-    PostgresReader(PoolConnection<Postgres>),
+    PostgresReader(postgres::Lent),
 }
 
 type Verdict = Box<dyn FnOnce(Result<()>) + Send>;
@@ -159,18 +158,22 @@ impl Db {
     pub async fn read(&self) -> Result<Tx> {
         let conn = match &self.readers {
             Readers::Sqlite(store) => Conn::SqliteReader(store.reader()?),
-            Readers::Postgres(pool) => Conn::PostgresReader(pool.acquire().await.map_err(explain)?),
+            Readers::Postgres(lenders) => Conn::PostgresReader(lenders.few.lend().await?),
         };
         Ok(Tx::new(conn, Arc::clone(&self.home)))
     }
 
-    /// Reads what may take long, without keeping the threads that everybody works in. What takes too long
-    /// ends with [`codes::TIMEOUT`].
+    /// Reads what may take long, without keeping the threads, or the connections, that everybody works in.
+    /// What takes too long ends with [`codes::TIMEOUT`].
     pub async fn read_much<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
+        if let Readers::Postgres(lenders) = &self.readers {
+            let conn = Conn::PostgresReader(lenders.much.lend().await?);
+            return work(&mut Tx::new(conn, Arc::clone(&self.home))).await;
+        }
         let mut tx = self.read().await?;
         let Conn::SqliteReader(reader) = &tx.conn else { return work(&mut tx).await };
         let interrupt = reader.connection().get_interrupt_handle();
@@ -199,7 +202,7 @@ impl Db {
     pub(crate) fn notices_of_others(&self) -> Option<mpsc::Receiver<Heard>> {
         match &self.readers {
             Readers::Sqlite(_) => None,
-            Readers::Postgres(pool) => Some(postgres::listen(pool.clone())),
+            Readers::Postgres(lenders) => Some(lenders.few.listen()),
         }
     }
 }
@@ -273,9 +276,10 @@ impl Tx {
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64> {
         let conn = match &mut self.conn {
             Conn::Sqlite(conn) => return sqlite::exec(conn, sql, &args),
-            Conn::SqliteReader(reader) => return sqlite::exec(reader.connection(), sql, &args),
             Conn::Postgres(conn) => conn,
-            Conn::PostgresReader(conn) => &mut **conn,
+            Conn::SqliteReader(_) | Conn::PostgresReader(_) => {
+                return Err(codes::INTERNAL.because(format!("who only reads changes nothing: {sql}")));
+            }
         };
         let done = sqlx::query_with(sql, value::for_postgres(args)).execute(conn).await;
         Ok(done.map_err(explain)?.rows_affected())
@@ -325,18 +329,13 @@ impl Tx {
 
     /// At most so many of the rows.
     async fn rows<R: Row>(&mut self, sql: SqlStr, args: Vec<Value>, most: usize) -> Result<Vec<R>> {
-        let (conn, explain) = match &mut self.conn {
+        let rows = match &mut self.conn {
             Conn::Sqlite(conn) => return sqlite::rows(conn, sql.as_str(), &args, most),
             Conn::SqliteReader(reader) => {
                 return sqlite::rows(reader.connection(), sql.as_str(), &args, most);
             }
-            Conn::Postgres(conn) => (conn, explain as fn(sqlx::Error) -> ErrorCode),
-            Conn::PostgresReader(conn) => (&mut **conn, explain_reading as fn(sqlx::Error) -> ErrorCode),
-        };
-        let query = sqlx::query_with(sql, value::for_postgres(args));
-        let rows = match most {
-            1 => query.fetch_optional(conn).await.map_err(explain)?.into_iter().collect(),
-            _ => query.fetch_all(conn).await.map_err(explain)?,
+            Conn::Postgres(conn) => postgres::rows(conn, sql, args, most).await.map_err(explain)?,
+            Conn::PostgresReader(reader) => reader.rows(sql, args, most).await.map_err(explain_reading)?,
         };
         Ok(rows.iter().map(|row| R::read(&Cells::Postgres(row))).collect::<Result<_, _>>()?)
     }

@@ -3,23 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Conn, Home, Opener, Tx, Unit, Verdict, postgres};
-use crate::args;
+use crate::engine::WeakEngine;
 use crate::error::{ErrorCode, Result, codes};
 
 /// At most this many units share a transaction.
 const GROUP: usize = 128;
 /// A group that takes longer has lost its database.
 const LONGEST: Duration = Duration::from_secs(15);
-/// A notice to other controllers is no longer than PostgreSQL allows.
-const LONGEST_NOTICE: usize = 7900;
+
+const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT unit";
+const BEGIN_IN_ANY_ORDER: &str = "BEGIN; SAVEPOINT unit";
+/// After a unit that is kept. After one that is not the savepoint stands as before it.
+const NEXT: &str = "RELEASE SAVEPOINT unit; SAVEPOINT unit";
+const BACK: &str = "ROLLBACK TO SAVEPOINT unit";
 
 pub(super) struct Writer {
     opener: Opener,
     home: Home,
+    /// Where everything runs that is not writing.
+    others: Handle,
     tx: Option<Tx>,
 }
 
@@ -32,20 +39,16 @@ pub(super) enum Order {
 
 impl Writer {
     pub fn new(opener: Opener, home: Home) -> Self {
-        Writer { opener, home, tx: None }
+        Writer { opener, home, others: Handle::current(), tx: None }
     }
 
-    /// Writes what comes, on SQLite in a thread of its own, which waits for the disk.
+    /// Writes what comes in a thread of its own, which waits for the disk, or for the server: one that is
+    /// woken by its connection only passes nothing on from thread to thread.
     pub fn begin(self, queue: mpsc::Receiver<Unit>) -> Result<()> {
-        match self.opener {
-            Opener::Postgres(_) => drop(tokio::spawn(self.write_units(queue))),
-            Opener::Sqlite(_) => {
-                let runtime = tokio::runtime::Handle::current();
-                let work = move || runtime.block_on(self.write_units(queue));
-                let begun = std::thread::Builder::new().name("database".into()).spawn(work);
-                begun.map_err(|e| codes::INTERNAL.because(format!("cannot start a thread: {e}")))?;
-            }
-        }
+        let failed = |e| codes::INTERNAL.because(format!("cannot start a thread: {e}"));
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let work = move || runtime.block_on(self.write_units(queue));
+        std::thread::Builder::new().name("database".into()).spawn(work).map_err(failed)?;
         Ok(())
     }
 
@@ -75,6 +78,7 @@ impl Writer {
         let notices = std::mem::take(&mut tx.notices);
         match &outcome {
             Ok(()) => {
+                let _elsewhere = self.others.enter();
                 after.into_iter().for_each(|done| done());
                 if !notices.is_empty() {
                     let engine = tx.engine();
@@ -119,49 +123,35 @@ async fn run_group(
     order: Order,
 ) -> Result<()> {
     begin(tx, order).await?;
+    let mut kept = false;
     for unit in group.drain(..) {
-        tx.bracket("SAVEPOINT unit").await?;
+        if kept {
+            tx.bracket(NEXT).await?;
+        }
         let (hooks, notices) = (tx.after.len(), tx.notices.len());
         let (keep, verdict) = unit(tx).await;
         verdicts.push(verdict);
-        if keep {
-            tx.bracket("RELEASE SAVEPOINT unit").await?;
-        } else {
+        if !keep {
             tx.after.truncate(hooks);
             tx.notices.truncate(notices);
-            tx.bracket("ROLLBACK TO SAVEPOINT unit; RELEASE SAVEPOINT unit").await?;
+            tx.bracket(BACK).await?;
         }
+        kept = keep;
     }
-    tell_others(tx).await?;
-    tx.bracket("COMMIT").await
+    commit(tx).await
 }
 
 async fn begin(tx: &mut Tx, order: Order) -> Result<()> {
     match (&tx.conn, order) {
-        (Conn::Sqlite(_) | Conn::SqliteReader(_), _) => tx.bracket("BEGIN IMMEDIATE").await,
+        (Conn::Sqlite(_) | Conn::SqliteReader(_), _) => tx.bracket(BEGIN).await,
         (_, Order::One) => tx.bracket(postgres::BEGIN_ALONE).await,
-        (_, Order::Any) => tx.bracket("BEGIN").await,
+        (_, Order::Any) => tx.bracket(BEGIN_IN_ANY_ORDER).await,
     }
 }
 
-async fn tell_others(tx: &mut Tx) -> Result<()> {
-    if let Conn::Sqlite(_) = tx.conn {
-        return Ok(());
-    }
-    let node = tx.home.get().and_then(crate::engine::WeakEngine::upgrade).map(|engine| engine.process());
-    let mut text = String::new();
-    let lines: Vec<String> = tx.notices.iter().map(ToString::to_string).collect();
-    for line in lines {
-        if text.len() + line.len() > LONGEST_NOTICE {
-            tx.number(postgres::NOTIFY, args![std::mem::take(&mut text)]).await?;
-        }
-        if text.is_empty() {
-            text = node.map(|node| node.to_string()).unwrap_or_default();
-        }
-        text = text + "\n" + &line;
-    }
-    if !text.is_empty() {
-        tx.number(postgres::NOTIFY, args![text]).await?;
-    }
-    Ok(())
+async fn commit(tx: &mut Tx) -> Result<()> {
+    let Conn::Postgres(conn) = &mut tx.conn else { return tx.bracket("COMMIT").await };
+    let process = tx.home.get().and_then(WeakEngine::upgrade).map(|engine| engine.process().to_string());
+    let commit = postgres::commit(&process.unwrap_or_default(), tx.notices.iter().map(ToString::to_string));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(commit)).execute(conn).await.map(drop).map_err(super::explain)
 }

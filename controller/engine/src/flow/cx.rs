@@ -51,6 +51,8 @@ pub struct Cx {
     pub(super) era: Arc<Era>,
     pub(super) flow: Id<FlowView>,
     pub(super) step: &'static str,
+    /// Whose part of the step it is, when several act in it.
+    pub(super) part: &'static str,
     pub(super) direction: &'static str,
     /// How often the step has been parked before.
     pub(super) attempt: i64,
@@ -67,6 +69,19 @@ impl Cx {
         &self.engine
     }
 
+    /// For one of several who act in this step: what two of them do is two tasks, even if it is the same.
+    #[must_use]
+    pub(crate) fn within(&self, part: &'static str) -> Cx {
+        Cx {
+            engine: self.engine.clone(),
+            era: Arc::clone(&self.era),
+            epoch: Arc::clone(&self.epoch),
+            at: self.at.clone(),
+            part,
+            ..*self
+        }
+    }
+
     pub async fn read(&self) -> Result<Tx> {
         self.engine.db().read().await
     }
@@ -75,7 +90,9 @@ impl Cx {
     pub async fn call<C: Call>(&self, agent: &Agent, command: &C) -> Result<C::Reply> {
         let body = serde_json::to_string(command)?;
         let (flow, attempt) = (self.flow.to_string(), self.attempt());
-        let task = TaskId::derived(&[&flow, self.step, self.direction, &attempt, &agent.url, C::PATH, &body]);
+        let mut parts = vec![flow.as_str(), self.step, self.direction, &attempt, &agent.url, C::PATH, &body];
+        parts.extend(Some(self.part).filter(|part| !part.is_empty()));
+        let task = TaskId::derived(&parts);
         let deadline = Instant::now() + self.limit;
         loop {
             let fence = self.fence();
@@ -90,7 +107,10 @@ impl Cx {
 
     /// Runs `flow` to its end as a part of this step; the same `label` is the same sub-flow.
     pub async fn sub<F: Flow>(&self, label: &str, flow: F) -> Result<Value> {
-        let id = Id::derived(&[&self.flow.to_string(), self.step, self.direction, &self.attempt(), label]);
+        let (own, attempt) = (self.flow.to_string(), self.attempt());
+        let mut parts = vec![own.as_str(), self.step, self.direction, &attempt, label];
+        parts.extend(Some(self.part).filter(|part| !part.is_empty()));
+        let id = Id::derived(&parts);
         let start = Start { id, job: None, parent: Some(self.guard()) };
         Box::pin(run(&self.engine, flow, start)).await
     }

@@ -92,6 +92,7 @@ fn understood<F: Flow>(row: &FlowRow) -> Result<F> {
 
 impl<F: Flow> Driver<F> {
     fn new(engine: Engine, era: Arc<Era>, row: FlowRow, flow: F, turn: Turn, alive: &Alive) -> Self {
+        let steps = Arc::new(F::steps().among(engine.hooks()));
         Driver {
             engine,
             era,
@@ -99,7 +100,7 @@ impl<F: Flow> Driver<F> {
             log: Log::read(&row.log),
             row,
             flow,
-            steps: Arc::new(F::steps()),
+            steps,
             wishes: Arc::clone(&alive.wishes),
             turn: Some(turn),
             is_ghost: false,
@@ -174,9 +175,12 @@ impl<F: Flow> Driver<F> {
     async fn run_act(&mut self) -> Result<usize> {
         let steps = Arc::clone(&self.steps);
         let index = usize::try_from(self.row.step).unwrap_or(0);
-        let Some(Step { name, work: Work::Act { run, .. }, limit }) = steps.list.get(index) else {
+        let Some(Step { name, work: work @ Work::Act { run, .. }, limit, .. }) = steps.list.get(index) else {
             return Ok(index);
         };
+        if work.is_idle(&self.flow) {
+            return Ok(index);
+        }
         let (hook, place, began) = (self.hook(), place(&steps, self.row.step, false), Stamp::now());
         let cx = self.cx(name, FORWARD, *limit, (hook.clone(), place));
         let cancelled = cancelled(self.engine.clone(), self.row.uuid, Arc::clone(&self.wishes));
@@ -236,6 +240,9 @@ impl<F: Flow> Driver<F> {
     }
 
     async fn backward(&mut self) -> Result<Moved> {
+        if let Some(gone) = self.gone() {
+            return self.park(gone).await;
+        }
         if let Err(error) = self.undo_act().await {
             return self.park(error).await;
         }
@@ -246,13 +253,35 @@ impl<F: Flow> Driver<F> {
         }
     }
 
+    /// What others have done in this flow cannot be taken back by a controller that they are no part of.
+    fn gone(&self) -> Option<ErrorCode> {
+        let upto = usize::try_from(self.row.step).unwrap_or(0);
+        let idle = self
+            .steps
+            .list
+            .iter()
+            .take(upto + 1)
+            .enumerate()
+            .filter(|(_, s)| s.point.is_some() && s.work.is_idle(&self.flow));
+        let (_, step) = idle.into_iter().find(|(at, _)| *at == upto || self.log.has_run(*at))?;
+        let details = format!(
+            "a plugin has acted {}, and this controller has none there: start one that has it",
+            step.name
+        );
+        Some(codes::UNIMPLEMENTED.because(details))
+    }
+
     async fn undo_act(&mut self) -> Result<()> {
         let steps = Arc::clone(&self.steps);
         let index = usize::try_from(self.row.step).unwrap_or(0);
-        let Some(Step { name, work: Work::Act { undo: Some(undo), .. }, limit }) = steps.list.get(index)
+        let Some(Step { name, work: work @ Work::Act { undo: Some(undo), .. }, limit, .. }) =
+            steps.list.get(index)
         else {
             return Ok(());
         };
+        if work.is_idle(&self.flow) {
+            return Ok(());
+        }
         let (hook, place, began) = (self.hook(), place(&steps, self.row.step, true), Stamp::now());
         let cx = self.cx(name, UNDO, *limit, (hook.clone(), place));
         let outcome = guarded(Box::pin(act(&hook, place, undo, &mut self.flow, &cx))).await;
@@ -330,6 +359,7 @@ impl<F: Flow> Driver<F> {
             era: Arc::clone(&self.era),
             flow: self.row.uuid,
             step,
+            part: "",
             direction,
             attempt: self.row.attempts,
             resource: self.row.resource,
@@ -341,7 +371,7 @@ impl<F: Flow> Driver<F> {
 }
 
 /// Errors that say nothing of the step: the flow goes on where its row says, once it is adopted again.
-fn stands_still(error: &ErrorCode) -> bool {
+pub(super) fn stands_still(error: &ErrorCode) -> bool {
     [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is_rooted_in(*code))
 }
 
@@ -408,25 +438,25 @@ fn place<F: Flow>(steps: &Steps<F>, index: i64, back: bool) -> Place {
     Place {
         step: step.map_or("end", |step| step.name),
         back,
-        record: step.is_none_or(|step| matches!(step.work, Work::Record { .. })),
+        record: step.is_none_or(|step| !matches!(step.work, Work::Act { .. })),
         last: index + 1 == steps.list.len(),
     }
 }
 
-fn position(at: usize) -> i64 {
+pub(super) fn position(at: usize) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
 }
 
 /// Goes on with a flow as a controller would that was stopped and does not know that it is another's.
 async fn haunt<F: Flow>(engine: Engine, era: Arc<Era>, row: FlowRow) -> Result<()> {
     let ghost = Driver {
+        steps: Arc::new(F::steps().among(engine.hooks())),
         engine,
         era,
         epoch: Arc::new(AtomicI64::new(row.epoch)),
         log: Log::read(&row.log),
         flow: understood::<F>(&row)?,
         row,
-        steps: Arc::new(F::steps()),
         wishes: Arc::default(),
         turn: None,
         is_ghost: true,
@@ -449,28 +479,66 @@ struct Stand<F: Flow> {
 type Stands<F> = (Option<usize>, F);
 
 async fn record_on<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>> {
-    let Stand { guard, row, steps, mut flow, log, hook, mut at } = stand;
-    while let Some(Step { work: Work::Record { run, .. }, .. }) = steps.list.get(at) {
-        let place = place(&steps, position(at), false);
+    let Stand { guard, row, steps, mut flow, log, hook, at } = stand;
+    let at = run_records(tx, &steps, (&row, &mut flow), &hook, at).await?;
+    if at < steps.list.len() {
+        guard.save(tx, position(at), (serde_json::to_string(&flow)?, log)).await?;
+        return Ok((Some(at), flow));
+    }
+    finish(tx, guard, (&row, &flow), log).await?;
+    Ok((None, flow))
+}
+
+/// Runs the record steps at which a flow begins that nobody has heard of yet; tells where it stands then.
+pub(super) async fn first_records<F: Flow>(
+    tx: &mut Tx,
+    steps: &Steps<F>,
+    row: &FlowRow,
+    flow: &mut F,
+) -> Result<usize> {
+    run_records(tx, steps, (row, flow), &Hook::default(), 0).await
+}
+
+async fn run_records<F: Flow>(
+    tx: &mut Tx,
+    steps: &Steps<F>,
+    (row, flow): (&FlowRow, &mut F),
+    hook: &Hook,
+    mut at: usize,
+) -> Result<usize> {
+    while let Some(step) = steps.list.get(at) {
+        let Work::Record { run, .. } = &step.work else {
+            if !step.work.is_idle(flow) {
+                break;
+            }
+            at += 1;
+            continue;
+        };
+        let place = place(steps, position(at), false);
         hook.at(place, Phase::Before)?;
-        run(&mut flow, tx).await?;
+        run(flow, tx).await?;
         if let Some(job) = row.job.filter(|_| at == 0) {
             tag::born(tx, job, row.resource).await?;
         }
         hook.at(place, Phase::After)?;
         at += 1;
     }
-    let body = serde_json::to_string(&flow)?;
-    if at < steps.list.len() {
-        guard.save(tx, position(at), (body, log)).await?;
-        return Ok((Some(at), flow));
-    }
+    Ok(at)
+}
+
+/// All is done: the flow answers, and so does its job.
+pub(super) async fn finish<F: Flow>(
+    tx: &mut Tx,
+    guard: Guard,
+    (row, flow): (&FlowRow, &F),
+    log: String,
+) -> Result<()> {
     let answer = flow.answer(tx).await?;
-    guard.end(tx, "done", (body, log), Some(&answer)).await?;
-    if let Some(job) = row.job {
-        crate::api::job::succeed_of(tx, job, row.uuid, &answer).await?;
+    guard.end(tx, "done", (serde_json::to_string(flow)?, log), Some(&answer)).await?;
+    match row.job {
+        Some(job) => crate::api::job::succeed_of(tx, job, row.uuid, &answer).await,
+        None => Ok(()),
     }
-    Ok((None, flow))
 }
 
 /// Undoes the record steps below `from`, down to the next act, in one transaction. A record step that
@@ -491,6 +559,7 @@ async fn record_back<F: Flow>(tx: &mut Tx, stand: Stand<F>) -> Result<Stands<F>>
                 hook.at(place, Phase::After)?;
             }
             Work::Record { undo: None, .. } => {}
+            act if act.is_idle(&flow) => {}
             Work::Act { .. } => {
                 let body = serde_json::to_string(&flow)?;
                 guard.save(tx, position(at), (body, log)).await?;

@@ -1,7 +1,7 @@
 //! What a flow has done so far, step by step, for people: kept in its row.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::error::ErrorCode;
 use crate::id::Stamp;
@@ -29,6 +29,18 @@ struct Entry {
     f: Option<String>,
 }
 
+/// An act that has ended, as operators see it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FlowAct")]
+pub struct View {
+    step: String,
+    direction: &'static str,
+    began: Stamp,
+    ended: Stamp,
+    milliseconds: i64,
+    error: Option<String>,
+}
+
 impl Log {
     /// An unreadable log is no reason to stop a flow.
     pub fn read(text: &str) -> Log {
@@ -44,22 +56,25 @@ impl Log {
         }
     }
 
+    /// Whether the step of this index was begun, and not undone since.
+    pub fn has_run(&self, index: usize) -> bool {
+        self.0.iter().rfind(|entry| entry.s == index).is_some_and(|entry| !entry.u || entry.f.is_some())
+    }
+
     pub fn written(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// For operators, with the names of the steps.
-    pub fn view(&self, names: &[&str]) -> Value {
-        let entries = self.0.iter().map(|entry| {
-            json!({
-                "step": names.get(entry.s).unwrap_or(&"?"),
-                "direction": if entry.u { "undo" } else { "forward" },
-                "began": Stamp(entry.b),
-                "ended": Stamp(entry.e),
-                "milliseconds": (entry.e - entry.b) / 1000,
-                "error": entry.f,
-            })
-        });
-        entries.collect()
+    pub fn view(&self, names: &[&str]) -> Vec<View> {
+        let view = |entry: &Entry| View {
+            step: names.get(entry.s).map_or_else(|| "?".to_owned(), |name| (*name).to_owned()),
+            direction: if entry.u { super::store::UNDO } else { super::store::FORWARD },
+            began: Stamp(entry.b),
+            ended: Stamp(entry.e),
+            milliseconds: (entry.e - entry.b) / 1000,
+            error: entry.f.clone(),
+        };
+        self.0.iter().map(view).collect()
     }
 }

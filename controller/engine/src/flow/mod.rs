@@ -3,7 +3,8 @@
 //! A flow is a serialisable struct with a table of steps. A **record** step changes rows; it commits
 //! together with the journal that says it is done. An **act** step changes the world outside, by commands
 //! whose task ids are derived from (flow, step, direction), so that repeating it repeats nothing. Each may
-//! have an undo. Consecutive record steps share one transaction, also with the end of the act before them.
+//! have an undo. Consecutive record steps share one transaction, also with the end of the act before them;
+//! an act with nothing to do ([`Steps::unless`]) is passed over in it.
 //!
 //! ```text
 //!            every step done
@@ -53,6 +54,7 @@ use crate::bus::Begin;
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{Result, codes};
+use crate::hook::{Hook, Hooks, Point};
 use crate::id::{Any, Id};
 use crate::module::Module;
 use crate::node::{self, Era, Node};
@@ -88,6 +90,7 @@ pub trait Flow: Serialize + DeserializeOwned + Send + Sync + 'static {
 
 pub(crate) type Record<F> =
     Box<dyn for<'a> Fn(&'a mut F, &'a mut Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+pub(crate) type Idle<F> = fn(&F) -> bool;
 pub(crate) type Act<F> = Box<dyn for<'a> Fn(&'a mut F, &'a Cx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
 /// The table of steps, built in order.
@@ -101,16 +104,23 @@ pub(crate) struct Step<F> {
     pub name: &'static str,
     pub work: Work<F>,
     pub limit: Duration,
+    /// The point at which others act here, when it is such a step.
+    pub point: Option<&'static str>,
 }
 
 pub(crate) enum Work<F> {
     Record { run: Record<F>, undo: Option<Record<F>> },
-    Act { run: Act<F>, undo: Option<Act<F>> },
+    Act { run: Act<F>, undo: Option<Act<F>>, idle: Option<Idle<F>> },
 }
 
 impl<F> Work<F> {
     fn has_undo(&self) -> bool {
         matches!(self, Work::Record { undo: Some(_), .. } | Work::Act { undo: Some(_), .. })
+    }
+
+    /// Whether it is an act that has nothing to do.
+    fn is_idle(&self, flow: &F) -> bool {
+        matches!(self, Work::Act { idle: Some(idle), .. } if idle(flow))
     }
 }
 
@@ -161,7 +171,11 @@ impl<F: Flow> Steps<F> {
     pub fn act(self, name: &'static str, run: impl for<'a> StepFn<'a, F, &'a Cx> + 'static) -> Self {
         self.push(
             name,
-            Work::Act { run: Box::new(move |flow, cx| Box::pin(run.begin(flow, cx))), undo: None },
+            Work::Act {
+                run: Box::new(move |flow, cx| Box::pin(run.begin(flow, cx))),
+                undo: None,
+                idle: None,
+            },
         )
     }
 
@@ -174,13 +188,55 @@ impl<F: Flow> Steps<F> {
     ) -> Self {
         let run: Act<F> = Box::new(move |flow, cx| Box::pin(run.begin(flow, cx)));
         let undo: Act<F> = Box::new(move |flow, cx| Box::pin(undo.begin(flow, cx)));
-        self.push(name, Work::Act { run, undo: Some(undo) })
+        self.push(name, Work::Act { run, undo: Some(undo), idle: None })
+    }
+
+    /// A step at which others act: see [`crate::hook`]. `about` tells them of what.
+    pub fn point<T: Send + Sync + 'static>(
+        self,
+        point: &'static Point<dyn Hook<T>>,
+        about: impl for<'a> Fn(&'a F, &'a Cx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    ) -> Self {
+        let (about, undone) = (Arc::new(about), point.kind == crate::hook::Kind::Step);
+        let told = Arc::clone(&about);
+        let run: Act<F> = Box::new(move |flow, cx| {
+            let about = Arc::clone(&about);
+            Box::pin(async move { point.run(cx, &about(flow, cx).await?).await })
+        });
+        let undo: Act<F> = Box::new(move |flow, cx| {
+            let about = Arc::clone(&told);
+            Box::pin(async move { point.undo(cx, &about(flow, cx).await?).await })
+        });
+        let mut steps = self.push(point.name, Work::Act { run, undo: undone.then_some(undo), idle: None });
+        steps.list.last_mut().expect("just pushed").point = Some(point.name);
+        steps
+    }
+
+    /// As it is where these hooks are: what nobody observes is passed over.
+    fn among(mut self, hooks: &Hooks) -> Self {
+        for step in &mut self.list {
+            if let Work::Act { idle, .. } = &mut step.work
+                && step.point.is_some_and(|point| !hooks.is_observed(point))
+            {
+                *idle = Some(|_| true);
+            }
+        }
+        self
     }
 
     /// The step just added may take this long.
     pub fn limit(mut self, limit: Duration) -> Self {
         if let Some(step) = self.list.last_mut() {
             step.limit = limit;
+        }
+        self
+    }
+
+    /// The act just added, and its undo, have nothing to do when the flow's memory says so: it is not even
+    /// written down that the flow came by.
+    pub fn unless(mut self, nothing_to_do: Idle<F>) -> Self {
+        if let Some(Step { work: Work::Act { idle, .. }, .. }) = self.list.last_mut() {
+            *idle = Some(nothing_to_do);
         }
         self
     }
@@ -193,7 +249,7 @@ impl<F: Flow> Steps<F> {
     }
 
     fn push(mut self, name: &'static str, work: Work<F>) -> Self {
-        self.list.push(Step { name, work, limit: ACT_LIMIT });
+        self.list.push(Step { name, work, limit: ACT_LIMIT, point: None });
         self
     }
 }
@@ -216,6 +272,9 @@ pub struct FlowType {
     pub steps: Vec<&'static str>,
     /// Whether each has an undo.
     pub undone: Vec<bool>,
+    /// Whether each is passed over, as a point that nobody observes.
+    pub idle: Vec<bool>,
+    points: Vec<Option<&'static str>>,
     pub(crate) begin: BeginFn,
     pub(crate) drive: DriveFn,
 }
@@ -230,8 +289,18 @@ impl FlowType {
             version: F::VERSION,
             steps: F::steps().list.iter().map(|step| step.name).collect(),
             undone: F::steps().list.iter().map(|step| step.work.has_undo()).collect(),
+            idle: F::steps().list.iter().map(|step| step.point.is_some()).collect(),
+            points: F::steps().list.iter().map(|step| step.point).collect(),
             begin: Box::new(|engine, owner, message| Box::pin(store_new::<F>(engine, owner, message))),
             drive: Box::new(|engine, era, row, turn| Box::pin(drive::drive::<F>(engine, era, row, turn))),
+        }
+    }
+
+    /// Which of its points somebody observes.
+    pub(crate) fn settle(&mut self, hooks: &Hooks) {
+        for (at, point) in self.points.iter().enumerate() {
+            self.idle[at] = point.is_some_and(|point| !hooks.is_observed(point));
+            self.undone[at] &= !self.idle[at];
         }
     }
 }
@@ -315,7 +384,7 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
                 node::spawn(&era, (flow_type.drive)(engine.clone(), Arc::clone(&era), *row, turn));
                 return Ok(Began::Now);
             }
-            Begun::Before => return Ok(Began::Perhaps),
+            Begun::Over | Begun::Before => return Ok(Began::Perhaps),
             Begun::Busy(owner) if owner.state == "running" => {
                 // Who owns it may be adopted here meanwhile, and needs the turn for that.
                 drop(turn);
@@ -327,12 +396,31 @@ pub(crate) async fn begin_here(engine: &Engine, message: Begin) -> Result<Began>
     }
 }
 
+/// Together with its first changes of rows. When these fail it begins without them, so that it is on record how it
+/// fails; and when faults are tried, so that they are tried there too.
 async fn store_new<F: Flow>(engine: Engine, owner: Id<Node>, message: Begin) -> Result<Begun> {
-    let flow: F = serde_json::from_value(message.body)?;
+    if engine.faults().is_none() {
+        let begun = enter::<F>(&engine, owner, &message, Some(F::steps().among(engine.hooks()))).await;
+        let Err(error) = &begun else { return begun };
+        if drive::stands_still(error) {
+            return begun;
+        }
+    }
+    enter::<F>(&engine, owner, &message, None).await
+}
+
+async fn enter<F: Flow>(
+    engine: &Engine,
+    owner: Id<Node>,
+    message: &Begin,
+    first: Option<Steps<F>>,
+) -> Result<Begun> {
+    let flow: F = serde_json::from_value(message.body.clone())?;
     let start = Start { id: message.id, job: message.job, parent: message.parent };
-    let begun =
-        engine.db().write(move |tx| Box::pin(async move { store::begin(tx, flow, start, owner).await }));
-    begun.await
+    let unit = engine
+        .db()
+        .write(move |tx| Box::pin(async move { store::begin(tx, flow, start, owner, first.as_ref()).await }));
+    unit.await
 }
 
 /// Waits until the flow has ended or was parked, and tells how.

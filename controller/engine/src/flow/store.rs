@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Flow, Start};
+use super::{Flow, Start, Steps, drive};
 use crate::args;
 use crate::db::Tx;
 use crate::error::{ErrorCode, Result, codes};
@@ -44,6 +44,8 @@ pub(crate) struct Claim {
 /// What became of a flow that was to begin.
 pub(crate) enum Begun {
     Now(Box<FlowRow>),
+    /// And ended at once.
+    Over,
     /// It had begun before.
     Before,
     Busy(OwnedBy),
@@ -68,7 +70,10 @@ crate::inventory! {
         log: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill {
+        step_name: Option<String>,
+        log: Vec<super::log::View>,
+    }
 }
 
 impl FlowView {
@@ -79,7 +84,7 @@ impl FlowView {
             let known = flow.get("name").and_then(Value::as_str).and_then(|name| engine.flow_type(name));
             if let Some(Value::String(log)) = flow.get("log") {
                 let log = super::log::Log::read(log).view(known.map_or(&[], |known| &known.steps));
-                flow.insert("log".into(), log);
+                flow.insert("log".into(), serde_json::to_value(log)?);
             }
             let step = flow.get("step").and_then(Value::as_u64).and_then(|step| usize::try_from(step).ok());
             if let Some(name) = known.zip(step).and_then(|(known, step)| known.steps.get(step)) {
@@ -112,8 +117,10 @@ const ABANDONED: &str = "SELECT uuid, name, title, resource, owner, epoch FROM f
 const CLAIM: &str = "SELECT uuid, name, title, resource, owner, epoch FROM flow \
      WHERE state IN ('running', 'parked') AND uuid = $1 AND owner = $2";
 const COUNT: &str = "SELECT count(*) FROM flow WHERE state IN ('running', 'parked') AND state = $1";
-const EXPIRE: &str = "DELETE FROM flow WHERE state IN ('done', 'undone', 'abandoned') AND last_op_date < $1";
-const OWN: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1, 1, $2) \
+const EXPIRE: &str = "DELETE FROM flow WHERE state IN ('done', 'undone', 'abandoned') \
+     AND create_date < $1 AND last_op_date < $1";
+const OWN: &str = "INSERT INTO ownership (resource, generation, flow) \
+     SELECT $1, 1, $2 WHERE NOT EXISTS (SELECT 1 FROM flow WHERE uuid = $2) \
      ON CONFLICT (resource) DO UPDATE SET generation = ownership.generation + 1, flow = excluded.flow \
      WHERE ownership.flow IS NULL RETURNING generation";
 const OWNER: &str = "SELECT f.uuid AS flow, f.title, f.state, f.error FROM ownership o \
@@ -121,13 +128,14 @@ const OWNER: &str = "SELECT f.uuid AS flow, f.title, f.state, f.error FROM owner
 const PARKED_ON: &str = "SELECT o.resource, f.title FROM ownership o JOIN flow f ON f.uuid = o.flow \
      WHERE f.state = 'parked' AND o.resource IN ($*)";
 const DISOWN: &str = "UPDATE ownership SET flow = NULL WHERE flow = $1";
-const HOLD: &str = "INSERT INTO ownership (resource, generation, flow) VALUES ($1, 1, $2) \
+const HOLD: &str = "INSERT INTO ownership (resource, generation, flow) \
+     SELECT $1, 1, uuid FROM flow WHERE uuid = $2 AND owner = $3 AND epoch = $4 AND state IN ('running', 'parked') \
      ON CONFLICT (resource) DO UPDATE SET generation = ownership.generation + 1, flow = excluded.flow \
      WHERE ownership.flow IS NULL OR ownership.flow = excluded.flow RETURNING generation";
 const LET_GO: &str = "UPDATE ownership SET flow = NULL WHERE resource = $1 AND flow = $2 AND generation = $3";
 const INSERT: &str = "INSERT INTO flow (uuid, name, version, title, resource, generation, owner, epoch, \
      direction, step, state, body, job, attempts, create_date, last_op_date) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'forward', 0, 'running', $9, $10, 0, $11, $11)";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'forward', $9, 'running', $10, $11, 0, $12, $12)";
 const ADOPT: &str = "UPDATE flow SET owner = $4, epoch = $5, last_op_date = $6 \
      WHERE uuid = $1 AND owner = $2 AND epoch = $3 AND state IN ('running', 'parked')";
 const WISHED: &str = "SELECT wish FROM flow WHERE uuid = $1";
@@ -236,20 +244,27 @@ pub(crate) async fn owner(tx: &mut Tx, resource: Id<Any>) -> Result<Option<Owned
     tx.opt(OWNER, args![resource]).await
 }
 
-/// Enters the flow as the owner of its resource.
-pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<Node>) -> Result<Begun> {
-    if tx.number(KNOWN, args![start.id]).await? > 0 {
-        return Ok(Begun::Before);
-    }
-    if let Some(parent) = start.parent {
-        parent.prove(tx).await?;
-    }
+/// Enters the flow as the owner of its resource, where it stands when `first` of its steps have been run as far
+/// as they only change rows: what fails of them leaves nothing of it.
+pub(crate) async fn begin<F: Flow>(
+    tx: &mut Tx,
+    mut flow: F,
+    start: Start,
+    node: Id<Node>,
+    first: Option<&Steps<F>>,
+) -> Result<Begun> {
     let resource = flow.resource();
     let Some((generation,)) = tx.opt::<(i64,)>(OWN, args![resource, start.id]).await? else {
+        if tx.number(KNOWN, args![start.id]).await? > 0 {
+            return Ok(Begun::Before);
+        }
         let owner = owner(tx, resource).await?;
         return owner.map(Begun::Busy).ok_or_else(|| codes::BUSY.because("the resource is being worked on"));
     };
-    let row = FlowRow {
+    if let Some(parent) = start.parent {
+        parent.prove(tx).await?;
+    }
+    let mut row = FlowRow {
         uuid: start.id,
         name: F::NAME.to_owned(),
         version: F::VERSION,
@@ -259,23 +274,33 @@ pub(crate) async fn begin<F: Flow>(tx: &mut Tx, flow: F, start: Start, node: Id<
         epoch: node::next_epoch(tx).await?,
         direction: FORWARD.to_owned(),
         step: 0,
-        body: serde_json::to_string(&flow)?,
+        body: String::new(),
         error: None,
         job: start.job,
         attempts: 0,
         log: "[]".to_owned(),
     };
+    let at = match first {
+        Some(steps) => drive::first_records(tx, steps, &row, &mut flow).await?,
+        None => 0,
+    };
+    (row.step, row.body) = (drive::position(at), serde_json::to_string(&flow)?);
     insert(tx, &row, node).await?;
     if let Some(job) = start.job {
         crate::api::job::follow(tx, job, start.id).await?;
+    }
+    if first.is_some_and(|steps| at == steps.list.len()) {
+        let guard = Guard { flow: row.uuid, node, epoch: row.epoch };
+        drive::finish(tx, guard, (&row, &flow), row.log.clone()).await?;
+        return Ok(Begun::Over);
     }
     Ok(Begun::Now(Box::new(row)))
 }
 
 async fn insert(tx: &mut Tx, row: &FlowRow, node: Id<Node>) -> Result<()> {
-    let (FlowRow { uuid, name, version, title, resource, generation, epoch, body, job, .. }, now) =
-        (row, Stamp::now());
-    let values = args![*uuid, name, *version, title, *resource, *generation, node, *epoch, body, *job, now];
+    let FlowRow { uuid, name, version, title, resource, generation, epoch, step, body, job, .. } = row;
+    let mut values = args![*uuid, name, *version, title, *resource, *generation, node, *epoch];
+    values.extend(args![*step, body, *job, Stamp::now()]);
     tx.exec(INSERT, values).await.map(|_| ())
 }
 
@@ -362,10 +387,11 @@ impl Guard {
 
     /// Owns `resource` too, for a while: its generation, or who owns it.
     pub(crate) async fn hold(self, tx: &mut Tx, resource: Id<Any>) -> Result<Result<i64, OwnedBy>> {
-        self.prove(tx).await?;
-        if let Some((generation,)) = tx.opt::<(i64,)>(HOLD, args![resource, self.flow]).await? {
+        let hold = args![resource, self.flow, self.node, self.epoch];
+        if let Some((generation,)) = tx.opt::<(i64,)>(HOLD, hold).await? {
             return Ok(Ok(generation));
         }
+        self.prove(tx).await?;
         let owner = owner(tx, resource).await?;
         owner.map(Err).ok_or_else(|| codes::BUSY.because("the resource is being worked on"))
     }

@@ -89,7 +89,7 @@ impl World {
         let (node, id) = (Id::random(), Id::random());
         let start = Start { id, job: None, parent: None };
         let begun = db
-            .write(move |tx| Box::pin(async move { begin(tx, Still(Id::random()), start, node).await }))
+            .write(move |tx| Box::pin(async move { begin(tx, Still(Id::random()), start, node, None).await }))
             .await;
         let Ok(Begun::Now(row)) = begun else { panic!("it does not begin") };
         let world =
@@ -161,9 +161,9 @@ async fn a_flow_that_has_ended_is_nobodys() {
     assert!(world.adopted(world.guard.epoch).await.is_none(), "it was adopted");
     let (resource, id) = (ended.view.resource, Id::random());
     let again = Start { id, job: None, parent: None };
-    let begun = world
-        .db
-        .write(move |tx| Box::pin(async move { begin(tx, Still(resource), again, Id::random()).await }));
+    let begun = world.db.write(move |tx| {
+        Box::pin(async move { begin(tx, Still(resource), again, Id::random(), None).await })
+    });
     let Ok(Begun::Now(next)) = begun.await else { panic!("its resource is not free") };
     assert!(next.generation > ended.view.generation && next.epoch > ended.view.epoch);
 }

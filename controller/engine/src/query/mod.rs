@@ -8,6 +8,7 @@
 
 mod compile;
 pub mod condition;
+mod names;
 mod page;
 pub mod relation;
 pub mod schema;
@@ -19,10 +20,11 @@ mod value;
 pub mod zql;
 
 pub use condition::Condition;
+pub use names::{Named, names};
 pub use relation::{Link, Relation};
 pub use schema::{Entity, Schema};
 pub use scope::{Sight, Viewer, everything};
-pub use select::Select;
+pub use select::{HIGHEST_LIMIT, Select};
 pub use value::Args;
 
 use serde_json::Value;

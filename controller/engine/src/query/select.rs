@@ -16,7 +16,7 @@ use crate::error::Result;
 
 /// What one reply holds at most when the client names no limit, and when it does.
 const DEFAULT_LIMIT: i64 = 1000;
-const HIGHEST_LIMIT: i64 = 10_000;
+pub const HIGHEST_LIMIT: i64 = 10_000;
 
 /// What is wanted of the rows of one inventory.
 #[derive(Clone, Debug)]

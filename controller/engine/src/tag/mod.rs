@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 pub use pattern::{Hold, SystemTag, Tokens};
 pub(crate) use store::{OWNER, TEXT, born, ends, forget_if_gone, table, unborn};
 pub use store::{
-    all_of, delete, drop_inherent, drop_orphans, enter_inherent, fits, of, put_system, put_user, shown,
+    all_of, delete, drop_inherent, drop_orphans, enter_inherent, fits, of, put_system, put_user, replace,
+    replace_all, shown,
 };
 
 use crate::db::Tx;
@@ -70,6 +71,7 @@ impl Wanted {
             }
             let place = (tag.pattern, tag.place(&tokens));
             if seen.contains(&place) {
+                let text = tag.told(text);
                 return Err(invalid(format!("system tag \"{text}\": there may be only one {}", tag.pattern)));
             }
             seen.push(place);

@@ -30,6 +30,9 @@ pub enum Hold {
     Birth,
     /// The cloud alone: a fact to be read.
     Inherent,
+    /// Users, together with the resource; who reads it there keeps it. It may be long or secret, and is never
+    /// written down as a tag.
+    Kept,
 }
 
 /// What a tag says: its tokens by name.
@@ -77,6 +80,14 @@ impl SystemTag {
         said.join("::")
     }
 
+    /// The text for people to read.
+    pub(super) fn told<'t>(&self, text: &'t str) -> &'t str {
+        match self.hold {
+            Hold::Kept => text.split_once("::").map_or("", |(name, _)| name),
+            _ => text,
+        }
+    }
+
     /// What another tag of this pattern must differ in to stand beside this one.
     pub(super) fn place(&self, tokens: &Tokens) -> Vec<String> {
         self.once.iter().map(|name| tokens.get(name).to_owned()).collect()
@@ -89,9 +100,11 @@ fn token(part: &'static str) -> Option<&'static str> {
 
 /// The tag's declaration and tokens; unknown and malformed ones are refused with what there is.
 pub(super) fn recognised(known: &[SystemTag], kind: &str, text: &str) -> Result<(SystemTag, Tokens)> {
-    plain(text)?;
     let of_kind: Vec<_> = known.iter().filter(|tag| tag.resource == kind).collect();
     let found = of_kind.iter().find_map(|tag| Some((**tag, tag.read(text)?)));
+    if found.as_ref().is_none_or(|(tag, _)| tag.hold != Hold::Kept) {
+        plain(text)?;
+    }
     let Some((tag, tokens)) = found else {
         let patterns: Vec<_> = of_kind.iter().map(|tag| tag.pattern).collect();
         let there = if patterns.is_empty() {
@@ -103,7 +116,8 @@ pub(super) fn recognised(known: &[SystemTag], kind: &str, text: &str) -> Result<
     };
     (tag.check)(&tokens).map_err(|error| {
         codes::INVALID_ARGUMENT.because(format!(
-            "system tag \"{text}\" ({}): {}",
+            "system tag \"{}\" ({}): {}",
+            tag.told(text),
             tag.pattern,
             error.details()
         ))
@@ -134,6 +148,20 @@ mod tests {
         {
             assert_eq!(ADDRESS.read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_elsewhere_may_be_long_and_is_not_told() {
+        fn refuse(_: &Tokens) -> Result<()> {
+            Err(codes::INVALID_ARGUMENT.because("wrong"))
+        }
+        let kept = SystemTag { pattern: "data::{data}", hold: Hold::Kept, once: &[], ..ADDRESS };
+        let text = format!("data::{}", "secret".repeat(1000));
+        assert!(recognised(&[kept], "Thing", &text).is_ok());
+        let error = recognised(&[SystemTag { check: refuse, ..kept }], "Thing", &text).unwrap_err();
+        assert!(error.details().contains("wrong") && !error.details().contains("secret"), "{error}");
+        let long = format!("address::n::{}", "x".repeat(3000));
+        assert!(recognised(&[ADDRESS], "Thing", &long).is_err());
     }
 
     #[test]

@@ -25,11 +25,14 @@ const OF: &str = "SELECT tag FROM system_tag WHERE resource_uuid = $1 AND patter
 const ALL_OF: &str = "SELECT resource_uuid, tag FROM system_tag WHERE resource_uuid IN ($*) ORDER BY tag";
 const DROP_PATTERN: &str =
     "DELETE FROM system_tag WHERE resource_uuid = $1 AND pattern = $2 AND inherent AND tag <> $3";
+const DROP_FREE: &str = "DELETE FROM system_tag WHERE resource_uuid = $1 AND pattern = $2 AND NOT inherent";
 const FORGET_USER: &str = "DELETE FROM user_tag WHERE resource_uuid = $1";
 const FORGET_SYSTEM: &str = "DELETE FROM system_tag WHERE resource_uuid = $1";
 const DELETE_USER: &str = "DELETE FROM user_tag WHERE uuid = $1";
 const DELETE_SYSTEM: &str = "DELETE FROM system_tag WHERE uuid = $1";
 const CALL: &str = "SELECT api, params FROM job WHERE uuid = $1";
+const BIRTH: &str = "SELECT api, params, EXISTS (SELECT 1 FROM user_tag WHERE resource_uuid = $2) \
+     OR EXISTS (SELECT 1 FROM system_tag WHERE resource_uuid = $2) AS tagged FROM job WHERE uuid = $1";
 
 /// So many tags without a resource are taken at a time.
 const ORPHANS: usize = 1000;
@@ -103,7 +106,8 @@ pub async fn fits(
     let (tag, tokens) = pattern::recognised(engine.system_tags(), kind, text)?;
     match tag.hold {
         Hold::Inherent => return Err(super::inherent(text)),
-        Hold::Birth => {
+        Hold::Birth | Hold::Kept => {
+            let text = tag.told(text);
             let details =
                 format!("system tag \"{text}\" steers how a {kind} is made: give it with that call");
             return Err(codes::STATE.because(details));
@@ -128,6 +132,22 @@ pub async fn enter_inherent(tx: &mut Tx, tag: &SystemTag, resource: Id<Any>, tok
     let text = tag.text(tokens);
     tx.exec(DROP_PATTERN, args![resource, tag.pattern, &text]).await?;
     insert(tx, tag.resource, resource, (tag, &text), Id::random()).await
+}
+
+/// The resource has exactly this tag of a pattern that users may put on, or none of it.
+pub async fn replace(tx: &mut Tx, tag: &SystemTag, resource: Id<Any>, text: Option<&str>) -> Result<()> {
+    replace_all(tx, tag, resource, text.as_slice()).await
+}
+
+/// The resource has exactly these tags of a pattern that users may put on.
+pub async fn replace_all(tx: &mut Tx, tag: &SystemTag, resource: Id<Any>, texts: &[&str]) -> Result<()> {
+    tx.exec(DROP_FREE, args![resource, tag.pattern]).await?;
+    let engine = tx.engine();
+    for text in texts {
+        let (tag, _) = pattern::recognised(engine.system_tags(), tag.resource, text)?;
+        insert(tx, tag.resource, resource, (&tag, text), Id::random()).await?;
+    }
+    Ok(())
 }
 
 /// The resource has no tag of this inherent pattern.
@@ -178,16 +198,22 @@ pub async fn delete(tx: &mut Tx, uuid: Id<Any>) -> Result<bool> {
 
 /// The resource that the job's call makes has just been written: so are its tags, and no others.
 pub(crate) async fn born(tx: &mut Tx, job: Id<Any>, resource: Id<Any>) -> Result<()> {
-    let Some((kind, wanted)) = of_call(tx, job).await? else { return Ok(()) };
-    forget(tx, resource).await?;
+    let call = tx.opt::<(String, String, bool)>(BIRTH, args![job, resource]).await?;
+    let Some((api, params, tagged)) = call else { return Ok(()) };
     let engine = tx.engine();
+    let Some((kind, wanted)) = made_by(&engine, &api, &params)? else { return Ok(()) };
+    if tagged {
+        forget(tx, resource).await?;
+    }
     for text in &wanted.user {
         let row = args![Id::<Any>::random(), resource, format!("{kind}VO"), text, Stamp::now()];
         tx.exec(PUT_USER, row).await?;
     }
     for text in &wanted.system {
         let (tag, _) = pattern::recognised(engine.system_tags(), kind, text)?;
-        insert(tx, kind, resource, (&tag, text), Id::random()).await?;
+        if tag.hold != Hold::Kept {
+            insert(tx, kind, resource, (&tag, text), Id::random()).await?;
+        }
     }
     Ok(())
 }
@@ -214,9 +240,15 @@ pub(crate) async fn forget_if_gone(tx: &mut Tx, kind: &str, resource: Id<Any>) -
 
 /// What the job's call makes, if it makes something, and the tags that came with it.
 pub(crate) async fn of_call(tx: &mut Tx, job: Id<Any>) -> Result<Option<(&'static str, Wanted)>> {
-    let Some((api, params)) = tx.opt::<(String, String)>(CALL, args![job]).await? else { return Ok(None) };
-    let Some(kind) = tx.engine().makes(&api) else { return Ok(None) };
-    let mut params: Value = serde_json::from_str(&params)?;
+    match tx.opt::<(String, String)>(CALL, args![job]).await? {
+        Some((api, params)) => made_by(&tx.engine(), &api, &params),
+        None => Ok(None),
+    }
+}
+
+fn made_by(engine: &Engine, api: &str, params: &str) -> Result<Option<(&'static str, Wanted)>> {
+    let Some(kind) = engine.makes(api) else { return Ok(None) };
+    let mut params: Value = serde_json::from_str(params)?;
     Ok(Some((kind, Wanted::take(&mut params)?)))
 }
 

@@ -19,13 +19,10 @@ pub trait IpAllocator: Sync {
 }
 
 /// All of them; a new one is a type and a line here.
-pub static IP_ALLOCATORS: Family<dyn IpAllocator> = Family {
-    kind: "ip allocator strategy",
-    drivers: &[
-        ("RandomIpAllocatorStrategy", &Random),
-        ("FirstAvailableIpAllocatorStrategy", &FirstAvailable),
-    ],
-};
+pub static IP_ALLOCATORS: Family<dyn IpAllocator> = Family::new(
+    "ip allocator strategy",
+    &[("RandomIpAllocatorStrategy", &Random), ("FirstAvailableIpAllocatorStrategy", &FirstAvailable)],
+);
 
 /// Anywhere: an address that was given back is not soon given to another.
 struct Random;

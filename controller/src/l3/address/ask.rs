@@ -7,7 +7,8 @@ use engine::api::{Ask, Asked, Route};
 use engine::db::Tx;
 use engine::inventory::find;
 use engine::{Any, Id, Result, api, codes};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::store::{self, Space};
 use crate::l3::api::check_version;
@@ -35,7 +36,7 @@ api! {
 impl GetFreeIp {
     async fn spans(&self, tx: &mut Tx) -> Result<Vec<Span>> {
         match (self.ip_range_uuid, self.l3_network_uuid) {
-            (Some(range), _) => Ok(range::span_of(tx, range).await?.into_iter().collect()),
+            (Some(range), _) => range::spans_of(tx, range).await,
             (None, Some(l3)) => range::open_spans(tx, l3).await,
             (None, None) => {
                 Err(codes::INVALID_ARGUMENT.because("\"l3NetworkUuid\" or \"ipRangeUuid\" must be given"))
@@ -57,10 +58,25 @@ impl GetFreeIp {
     }
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct FreeIps {
+    inventories: Vec<FreeIp>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct FreeIp {
+    ip_range_uuid: Id<IpRange>,
+    ip: String,
+    netmask: String,
+    gateway: String,
+}
+
 impl Ask for GetFreeIp {
     const ROUTE: Route = GetFreeIp::ROUTE;
+    type Reply = FreeIps;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<FreeIps> {
         let limit = self.check()?;
         let mut tx = asked.engine.db().read().await?;
         let mut free = Vec::new();
@@ -68,14 +84,16 @@ impl Ask for GetFreeIp {
             let mut from = self.start.map_or(span.start_long, |ip| span.start_long.max(u32::from(ip).into()));
             while free.len() < limit && from <= span.end_long {
                 let Some(ip) = store::first_free(&mut tx, &span, from, span.end_long).await? else { break };
-                free.push(json!({
-                    "ipRangeUuid": span.uuid, "ip": store::shown(ip),
-                    "netmask": span.netmask, "gateway": span.gateway,
-                }));
+                free.push(FreeIp {
+                    ip_range_uuid: span.uuid,
+                    ip: store::shown(ip),
+                    netmask: span.netmask.clone(),
+                    gateway: span.gateway.clone(),
+                });
                 from = ip + 1;
             }
         }
-        Ok(json!({ "inventories": free }))
+        Ok(FreeIps { inventories: free })
     }
 }
 
@@ -100,21 +118,27 @@ impl CheckIpAvailability {
             return Ok(Some("it is the gateway"));
         }
         let outside = !spans.iter().any(|span| span.contains(self.ip));
-        Ok((outside && self.ip_range_check.unwrap_or(true)).then_some("it lies in no range"))
+        Ok((outside && self.ip_range_check.unwrap_or(true)).then_some("it lies in no range, or is reserved"))
     }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Availability {
+    available: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 impl Ask for CheckIpAvailability {
     const ROUTE: Route = CheckIpAvailability::ROUTE;
+    type Reply = Availability;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Availability> {
         validate::unsupported("arpCheck", &self.arp_check.filter(|wanted| *wanted))?;
         let mut tx = asked.engine.db().read().await?;
         find::<L3NetworkInventory>(&mut tx, self.l3_network_uuid).await?;
-        Ok(match self.obstacle(&mut tx).await? {
-            None => json!({ "available": true }),
-            Some(reason) => json!({ "available": false, "reason": reason }),
-        })
+        let reason = self.obstacle(&mut tx).await?;
+        Ok(Availability { available: reason.is_none(), reason })
     }
 }
 
@@ -159,32 +183,59 @@ impl Sum {
         self.used += space.used;
     }
 
-    fn shown(self) -> serde_json::Map<String, Value> {
-        let mut members = serde_json::Map::new();
-        for (prefix, sum) in [("", self), ("ipv4", self), ("ipv6", Sum::default())] {
-            for (name, value) in [
-                ("totalCapacity", sum.total),
-                ("availableCapacity", sum.total - sum.used),
-                ("usedIpAddressNumber", sum.used),
-            ] {
-                members.insert(prefixed(prefix, name), value.into());
-            }
+    fn shown(self) -> Capacity {
+        let (total, available, used) = (self.total, self.total - self.used, self.used);
+        Capacity {
+            total_capacity: total,
+            available_capacity: available,
+            used_ip_address_number: used,
+            ipv4_total_capacity: total,
+            ipv4_available_capacity: available,
+            ipv4_used_ip_address_number: used,
+            ipv6_total_capacity: 0,
+            ipv6_available_capacity: 0,
+            ipv6_used_ip_address_number: 0,
         }
-        members
     }
 }
 
-fn prefixed(prefix: &str, name: &str) -> String {
-    match prefix {
-        "" => name.to_owned(),
-        _ => format!("{prefix}{}{}", name[..1].to_uppercase(), &name[1..]),
-    }
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Capacity {
+    total_capacity: i64,
+    available_capacity: i64,
+    used_ip_address_number: i64,
+    ipv4_total_capacity: i64,
+    ipv4_available_capacity: i64,
+    ipv4_used_ip_address_number: i64,
+    ipv6_total_capacity: i64,
+    ipv6_available_capacity: i64,
+    ipv6_used_ip_address_number: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacities {
+    #[serde(flatten)]
+    whole: Capacity,
+    resource_type: &'static str,
+    capacity_data: Vec<Part>,
+}
+
+/// What counts for one resource.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    resource_uuid: Id<Any>,
+    #[serde(flatten)]
+    capacity: Capacity,
 }
 
 impl Ask for GetIpAddressCapacity {
     const ROUTE: Route = GetIpAddressCapacity::ROUTE;
+    type Reply = Capacities;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Capacities> {
         let none = self.zone_uuids.is_empty() && self.l3_network_uuids.is_empty();
         if none && self.ip_range_uuids.is_empty() && self.all != Some(true) {
             return Err(codes::INVALID_ARGUMENT
@@ -199,14 +250,8 @@ impl Ask for GetIpAddressCapacity {
                 parts.entry(resource).or_default().add(&space);
             }
         }
-        let parts = parts.into_iter().map(|(resource, sum)| {
-            let mut members = sum.shown();
-            members.insert("resourceUuid".into(), json!(resource));
-            Value::Object(members)
-        });
-        let mut reply = whole.shown();
-        reply.insert("resourceType".into(), kind.into());
-        reply.insert("capacityData".into(), parts.collect());
-        Ok(Value::Object(reply))
+        let parts = parts.into_iter();
+        let parts = parts.map(|(resource_uuid, sum)| Part { resource_uuid, capacity: sum.shown() });
+        Ok(Capacities { whole: whole.shown(), resource_type: kind, capacity_data: parts.collect() })
     }
 }

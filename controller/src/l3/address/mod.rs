@@ -3,6 +3,7 @@
 
 mod allocator;
 mod ask;
+mod statistic;
 mod store;
 
 use std::net::Ipv4Addr;
@@ -16,6 +17,8 @@ use engine::{Any, ErrorCode, Id, Result, Stamp, codes, inventory};
 
 use super::range::{self, IpRange, IpRangeInventory, Span};
 use super::{L3Network, L3NetworkInventory, service};
+
+use store::Ground;
 
 pub use allocator::{IP_ALLOCATORS, IpAllocator};
 
@@ -60,7 +63,9 @@ pub(crate) const STRATEGY: Setting<&'static dyn IpAllocator> = Setting {
     read: |text| IP_ALLOCATORS.get(text),
 };
 
-const SETTINGS: &[AnySetting] = &[STRATEGY.entry(|text| STRATEGY.accepts(text))];
+const SETTINGS: &[AnySetting] = &[STRATEGY
+    .entry(|text| STRATEGY.accepts(text))
+    .one_of(&["RandomIpAllocatorStrategy", "FirstAvailableIpAllocatorStrategy"])];
 
 /// Whom an address is for.
 #[derive(Clone, Copy)]
@@ -84,35 +89,49 @@ pub async fn allocate(
     nic: Id<Any>,
     wanted: Option<Ipv4Addr>,
 ) -> Result<Address> {
-    let network: L3NetworkInventory = find(tx, l3).await?;
-    if let Some(address) = store::of_nic(tx, l3, nic).await? {
+    let Some(ground) = store::ground(tx, l3, nic).await? else { return Err(gone(l3)) };
+    if let Some(address) = ground.had() {
         let other = wanted.filter(|ip| ip.to_string() != address.ip);
         return match other {
             None => Ok(address),
             Some(ip) => {
-                Err(refused(&network, ip, &format!("cannot be given to a nic that has {}", address.ip)))
+                Err(refused(&ground, ip, &format!("cannot be given to a nic that has {}", address.ip)))
             }
         };
     }
-    super::store::refuse_deleting(tx, &network).await?;
-    if network.state != "Enabled" {
-        let details = format!("l3 network \"{}\" is {}: enable it first", network.name, network.state);
-        return Err(codes::STATE.because(details));
-    }
-    if service::need_address(tx, l3).await? {
-        // Before the guests take all.
+    ground.refuse_closed()?;
+    // The servers choose before guests take all, and after who wants a certain address, lest they choose that.
+    let taken = match wanted {
+        Some(ip) => Some(take_wanted(tx, &ground, nic, ip).await?),
+        None => None,
+    };
+    if known_dhcp_server(tx, l3).await?.is_none() && service::need_address(tx, l3).await? {
         dhcp_server(tx, l3).await?;
     }
-    match wanted {
-        Some(ip) => take_wanted(tx, &network, nic, ip).await,
-        None => {
-            let chosen = take_any(tx, l3, User::Nic(nic)).await?;
-            match chosen {
-                Some(address) => Ok(address),
-                None => Err(exhausted(tx, &network).await?),
+    match taken {
+        Some(address) => Ok(address),
+        None => match take_any(tx, l3, User::Nic(nic)).await? {
+            Some(address) => Ok(address),
+            None => Err(exhausted(tx, l3, &ground.name).await?),
+        },
+    }
+}
+
+impl Ground {
+    fn refuse_closed(&self) -> Result<()> {
+        let name = &self.name;
+        match self.state.as_str() {
+            _ if self.deleting => {
+                Err(codes::STATE.because(format!("l3 network \"{name}\" is being deleted")))
             }
+            "Enabled" => Ok(()),
+            state => Err(codes::STATE.because(format!("l3 network \"{name}\" is {state}: enable it first"))),
         }
     }
+}
+
+fn gone(l3: Id<L3Network>) -> ErrorCode {
+    codes::NOT_FOUND.because(format!("there is no l3 network of uuid {l3}; it may have been deleted"))
 }
 
 /// Takes the NIC's addresses back.
@@ -120,15 +139,26 @@ pub async fn release(tx: &mut Tx, nic: Id<Any>) -> Result<()> {
     store::release(tx, nic).await
 }
 
-async fn take_wanted(
-    tx: &mut Tx,
-    network: &L3NetworkInventory,
-    nic: Id<Any>,
-    ip: Ipv4Addr,
-) -> Result<Address> {
+/// Takes the NIC's address from it without giving it to anybody: it may be put back. None when it has none.
+pub async fn set_aside(tx: &mut Tx, nic: Id<Any>) -> Result<Option<Id<UsedIp>>> {
+    store::set_aside(tx, nic).await
+}
+
+/// The NIC has what was set aside again, and nothing else.
+pub async fn put_back(tx: &mut Tx, nic: Id<Any>, aside: Id<UsedIp>) -> Result<()> {
+    store::release(tx, nic).await?;
+    store::put_back(tx, nic, aside).await
+}
+
+/// What was set aside may be given to others.
+pub async fn drop_aside(tx: &mut Tx, aside: Id<UsedIp>) -> Result<()> {
+    store::drop_aside(tx, aside).await
+}
+
+async fn take_wanted(tx: &mut Tx, network: &Ground, nic: Id<Any>, ip: Ipv4Addr) -> Result<Address> {
     let spans = range::open_spans(tx, network.uuid).await?;
     let Some(span) = spans.iter().find(|span| span.contains(ip)) else {
-        return Err(refused(network, ip, "lies in none of its ranges"));
+        return Err(refused(network, ip, "lies in none of its ranges, or is reserved"));
     };
     match store::take(tx, network.uuid, span, u32::from(ip).into(), User::Nic(nic)).await? {
         Some(address) => Ok(address),
@@ -136,7 +166,7 @@ async fn take_wanted(
     }
 }
 
-fn refused(network: &L3NetworkInventory, ip: Ipv4Addr, why: &str) -> ErrorCode {
+fn refused(network: &Ground, ip: Ipv4Addr, why: &str) -> ErrorCode {
     codes::INVALID_ARGUMENT.because(format!("address {ip} of l3 network \"{}\" {why}", network.name))
 }
 
@@ -155,21 +185,26 @@ async fn take_any(tx: &mut Tx, l3: Id<L3Network>, user: User) -> Result<Option<A
     Ok(None)
 }
 
-async fn exhausted(tx: &mut Tx, network: &L3NetworkInventory) -> Result<ErrorCode> {
-    let spans = range::open_spans(tx, network.uuid).await?;
+async fn exhausted(tx: &mut Tx, l3: Id<L3Network>, name: &str) -> Result<ErrorCode> {
+    let spans = range::open_spans(tx, l3).await?;
     let total: i64 = spans.iter().map(Span::size).sum();
     let details = match total {
-        0 => format!("l3 network \"{}\" has no ip range: add one", network.name),
+        0 => format!("l3 network \"{name}\" has no ip range: add one"),
         _ => {
             let used = store::used_in(tx, &spans).await?;
             format!(
-                "l3 network \"{}\" has no free address left: {used} of {total} are in use; add an ip range \
-                 or delete VMs",
-                network.name
+                "l3 network \"{name}\" has no free address left: {used} of {total} are in use; add an ip range \
+                 or delete VMs"
             )
         }
     };
     Ok(codes::OPERATION.because(details))
+}
+
+/// The address of the network's DHCP servers, unless it is to be chosen yet, or again.
+pub(super) async fn known_dhcp_server(tx: &mut Tx, l3: Id<L3Network>) -> Result<Option<Address>> {
+    let known = store::dhcp_server(tx, l3).await?;
+    Ok(known.filter(|(_, deleting)| !deleting).map(|(address, _)| address))
 }
 
 /// The address of the network's DHCP servers; chosen at first, and again when its range is being deleted.
@@ -188,14 +223,17 @@ pub(super) async fn dhcp_server(tx: &mut Tx, l3: Id<L3Network>) -> Result<Option
         return Ok(Some(address));
     }
     let network: L3NetworkInventory = find(tx, l3).await?;
-    Err(exhausted(tx, &network).await?)
+    Err(exhausted(tx, l3, &network.name).await?)
 }
 
 pub(super) fn add_to(module: Module) -> Module {
     module
+        .family(&IP_ALLOCATORS)
         .query::<UsedIpInventory>("QueryIpAddress", "/l3-networks/ip-address")
         .ask::<ask::GetFreeIp>()
         .ask::<ask::CheckIpAvailability>()
+        .ask::<statistic::GetL3NetworkDhcpIpAddress>()
+        .ask::<statistic::GetL3NetworkIpStatistic>()
         .ask::<ask::GetIpAddressCapacity>()
         .settings(SETTINGS)
 }

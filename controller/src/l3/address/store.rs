@@ -12,10 +12,15 @@ const TAKE: &str = "INSERT INTO used_ip (uuid, ip_range_uuid, l3_network_uuid, i
      netmask, gateway, used_for, vm_nic_uuid, create_date, last_op_date) \
      VALUES ($1, $2, $3, 4, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT (l3_network_uuid, ip) DO NOTHING";
 const RELEASE: &str = "DELETE FROM used_ip WHERE vm_nic_uuid = $1";
-const OF_NIC: &str =
-    "SELECT ip, netmask, gateway FROM used_ip WHERE vm_nic_uuid = $2 AND l3_network_uuid = $1";
+const SET_ASIDE: &str = "UPDATE used_ip SET vm_nic_uuid = NULL WHERE vm_nic_uuid = $1 RETURNING uuid";
+const PUT_BACK: &str = "UPDATE used_ip SET vm_nic_uuid = $2 WHERE uuid = $1";
+const DROP_ASIDE: &str = "DELETE FROM used_ip WHERE uuid = $1 AND vm_nic_uuid IS NULL";
+const GROUND: &str = "SELECT l.uuid, l.name, l.state, l.deleting, u.ip, u.netmask, u.gateway \
+     FROM l3_network l LEFT JOIN used_ip u ON u.l3_network_uuid = l.uuid AND u.vm_nic_uuid = $2 \
+     WHERE l.uuid = $1";
 const USED: &str = "SELECT count(*) FROM used_ip WHERE l3_network_uuid = $1 AND ip = $2";
-const USED_IN: &str = "SELECT count(*) FROM used_ip WHERE ip_range_uuid = $1";
+const USED_IN: &str = "SELECT count(*) FROM used_ip WHERE ip_range_uuid = $1 \
+     AND ip_in_long >= $2 AND ip_in_long <= $3";
 /// `$2` when it is free, otherwise what follows the first used address from there on that has a free one
 /// behind it. One walk along the index of the range, however full it is.
 const FIRST_FREE: &str = "SELECT CASE \
@@ -28,10 +33,49 @@ const FIRST_FREE: &str = "SELECT CASE \
 const DHCP_SERVER: &str = "SELECT u.ip, u.netmask, u.gateway, r.deleting FROM used_ip u \
      JOIN ip_range r ON r.uuid = u.ip_range_uuid WHERE u.l3_network_uuid = $1 AND u.used_for = 'DHCP'";
 const FREE_DHCP_SERVER: &str = "DELETE FROM used_ip WHERE l3_network_uuid = $1 AND used_for = 'DHCP'";
+const HELD: &str = "SELECT u.ip, u.ip_in_long, u.used_for, u.create_date, v.uuid AS vm_instance_uuid, \
+     v.name AS vm_instance_name FROM used_ip u LEFT JOIN vm_nic n ON n.uuid = u.vm_nic_uuid \
+     LEFT JOIN vm_instance v ON v.uuid = n.vm_instance_uuid AND ($3 OR EXISTS (SELECT 1 \
+        FROM account_resource_ref r WHERE r.resource_uuid = v.uuid AND r.account_uuid = $2)) \
+     WHERE u.l3_network_uuid = $1";
 const SPACES: &str = "SELECT r.uuid AS ip_range, r.l3_network_uuid AS l3_network, l.zone_uuid AS zone, \
      r.end_long - r.start_long + 1 AS total, \
      (SELECT count(*) FROM used_ip u WHERE u.ip_range_uuid = r.uuid) AS used \
      FROM ip_range r JOIN l3_network l ON l.uuid = r.l3_network_uuid";
+
+/// An address in use, and by what; what an account does not see is used by something unnamed.
+#[derive(Clone, Debug, engine::db::Row)]
+pub(super) struct Held {
+    pub ip: String,
+    pub ip_in_long: i64,
+    pub used_for: Option<String>,
+    pub create_date: Stamp,
+    pub vm_instance_uuid: Option<Id<Any>>,
+    pub vm_instance_name: Option<String>,
+}
+
+pub(super) async fn held(tx: &mut Tx, l3: Id<L3Network>, account: Id<Any>, admin: bool) -> Result<Vec<Held>> {
+    tx.all(HELD, args![l3, account, admin]).await
+}
+
+/// What matters of a network when a NIC wants an address, and the address that it has.
+#[derive(Clone, Debug, engine::db::Row)]
+pub(super) struct Ground {
+    pub uuid: Id<L3Network>,
+    pub name: String,
+    pub state: String,
+    pub deleting: bool,
+    ip: Option<String>,
+    netmask: Option<String>,
+    gateway: Option<String>,
+}
+
+impl Ground {
+    pub fn had(&self) -> Option<Address> {
+        let (ip, netmask, gateway) = (self.ip.clone()?, self.netmask.clone()?, self.gateway.clone()?);
+        Some(Address { ip, netmask, gateway })
+    }
+}
 
 /// How full a range is.
 #[derive(Clone, Copy, Debug, engine::db::Row)]
@@ -73,8 +117,24 @@ pub(super) async fn release(tx: &mut Tx, nic: Id<Any>) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn of_nic(tx: &mut Tx, l3: Id<L3Network>, nic: Id<Any>) -> Result<Option<Address>> {
-    tx.opt(OF_NIC, args![l3, nic]).await
+/// The NIC has its address no longer, and nobody else gets it.
+pub(super) async fn set_aside(tx: &mut Tx, nic: Id<Any>) -> Result<Option<Id<UsedIp>>> {
+    Ok(tx.opt::<(Id<UsedIp>,)>(SET_ASIDE, args![nic]).await?.map(|(uuid,)| uuid))
+}
+
+pub(super) async fn put_back(tx: &mut Tx, nic: Id<Any>, aside: Id<UsedIp>) -> Result<()> {
+    tx.exec(PUT_BACK, args![aside, nic]).await?;
+    Ok(())
+}
+
+pub(super) async fn drop_aside(tx: &mut Tx, aside: Id<UsedIp>) -> Result<()> {
+    tx.exec(DROP_ASIDE, args![aside]).await?;
+    Ok(())
+}
+
+/// None when there is no such network.
+pub(super) async fn ground(tx: &mut Tx, l3: Id<L3Network>, nic: Id<Any>) -> Result<Option<Ground>> {
+    tx.opt(GROUND, args![l3, nic]).await
 }
 
 pub(super) async fn is_used(tx: &mut Tx, l3: Id<L3Network>, ip: Ipv4Addr) -> Result<bool> {
@@ -84,7 +144,7 @@ pub(super) async fn is_used(tx: &mut Tx, l3: Id<L3Network>, ip: Ipv4Addr) -> Res
 pub(super) async fn used_in(tx: &mut Tx, spans: &[Span]) -> Result<i64> {
     let mut used = 0;
     for span in spans {
-        used += tx.number(USED_IN, args![span.uuid]).await?;
+        used += tx.number(USED_IN, args![span.uuid, span.start_long, span.end_long]).await?;
     }
     Ok(used)
 }

@@ -2,6 +2,7 @@ use engine::api::{Api, Job, Route, Settled};
 use engine::db::Tx;
 use engine::inventory::{Inventory, find, present, show};
 use engine::{Id, Result, api, codes, deletion};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::l3::{self, L3Network, L3NetworkInventory};
 use crate::validate;
 
 /// What the addresses of a range are given to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum RangeType {
     /// VMs.
     Normal,

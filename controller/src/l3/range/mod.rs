@@ -1,11 +1,12 @@
 //! IP ranges: which addresses a network has.
 //!
 //! All ranges of one network lie in one CIDR behind one gateway, and no two ranges of an L2 network
-//! overlap: its guests would meet on the wire.
+//! overlap: its guests would meet on the wire. Of what is [`reserved`] in them nothing is given out.
 
 mod api;
 mod cascade;
 mod limits;
+mod reserved;
 mod store;
 
 use engine::db::{Tx, Value};
@@ -16,8 +17,9 @@ use engine::{Id, Result, Stamp, inventory};
 use super::{L3Network, L3NetworkInventory};
 
 pub(super) use limits::Limits;
+pub(super) use reserved::{ReservedIpRangeInventory, of_all as reserved_of_all};
 pub use store::Span;
-pub(super) use store::{open_spans, span_of};
+pub(super) use store::{open_spans, spans_of};
 
 /// Marks ids of IP ranges.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ pub(super) fn add_to(module: Module) -> Module {
         .query::<IpRangeInventory>("QueryIpRange", "/l3-networks/ip-ranges")
         .api::<api::AddIpRange>()
         .api::<api::AddIpRangeByNetworkCidr>()
+        .related::<ReservedIpRangeInventory>()
+        .api::<reserved::AddReservedIpRange>()
+        .api::<reserved::DeleteReservedIpRange>()
         .api::<api::UpdateIpRange>()
         .api::<api::DeleteIpRange>()
         .cascade(&cascade::IpRangeKind, cascade::EDGES)

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use engine::db::{Tx, Value};
 use engine::{Id, Result, Stamp, args};
 
+use super::reserved::{ReservedIpRange, ReservedIpRangeInventory};
 use super::{IpRange, IpRangeInventory, Limits};
 use crate::l2::L2Network;
 use crate::l3::L3Network;
@@ -28,6 +29,18 @@ const OPEN_SPANS: &str = "SELECT uuid, start_long, end_long, netmask, gateway FR
      WHERE l3_network_uuid = $1 AND NOT deleting ORDER BY start_long";
 const SPAN: &str = "SELECT uuid, start_long, end_long, netmask, gateway FROM ip_range WHERE uuid = $1";
 
+const RESERVE: &str = "INSERT INTO reserved_ip_range (uuid, l3_network_uuid, start_ip, end_ip, start_long, \
+     end_long, ip_version, create_date, last_op_date) VALUES ($1, $2, $3, $4, $5, $6, 4, $7, $7)";
+const UNRESERVE: &str = "DELETE FROM reserved_ip_range WHERE uuid = $1";
+const RESERVED_OF_ALL: &str =
+    "SELECT * FROM reserved_ip_range WHERE l3_network_uuid IN ($*) ORDER BY start_long";
+const RESERVED: &str = "SELECT start_long, end_long FROM reserved_ip_range WHERE l3_network_uuid = $1 \
+     ORDER BY start_long";
+const RESERVED_BESIDE: &str = "SELECT x.start_long, x.end_long FROM reserved_ip_range x \
+     JOIN ip_range r ON r.l3_network_uuid = x.l3_network_uuid WHERE r.uuid = $1 ORDER BY x.start_long";
+const RESERVED_OVERLAPPING: &str = "SELECT start_ip, end_ip FROM reserved_ip_range \
+     WHERE l3_network_uuid = $1 AND start_long <= $3 AND end_long >= $2 LIMIT 1";
+
 /// A range as addresses are taken from it.
 #[derive(Clone, Debug, PartialEq, Eq, engine::db::Row)]
 pub struct Span {
@@ -41,6 +54,24 @@ pub struct Span {
 impl Span {
     pub fn size(&self) -> i64 {
         self.end_long - self.start_long + 1
+    }
+
+    /// What is left of it without these, which are sorted and apart.
+    fn without(self, reserved: &[(i64, i64)]) -> Vec<Span> {
+        let (mut from, mut pieces) = (self.start_long, Vec::new());
+        let mut keep = |start_long: i64, end_long: i64| {
+            if start_long <= end_long {
+                pieces.push(Span { start_long, end_long, ..self.clone() });
+            }
+        };
+        for (start, end) in
+            reserved.iter().filter(|(start, end)| *end >= self.start_long && *start <= self.end_long)
+        {
+            keep(from, start - 1);
+            from = end + 1;
+        }
+        keep(from, self.end_long);
+        pieces
     }
 
     pub fn contains(&self, ip: Ipv4Addr) -> bool {
@@ -116,11 +147,71 @@ pub(super) async fn overlapping(
     tx.opt(OVERLAPPING, args![l2, long(limits.start), long(limits.end)]).await
 }
 
-/// The ranges that addresses are given out of.
+/// What addresses are given out of: the ranges without what is reserved, in pieces.
 pub(in crate::l3) async fn open_spans(tx: &mut Tx, l3: Id<L3Network>) -> Result<Vec<Span>> {
-    tx.all(OPEN_SPANS, args![l3]).await
+    let whole: Vec<Span> = tx.all(OPEN_SPANS, args![l3]).await?;
+    let reserved: Vec<(i64, i64)> = tx.all(RESERVED, args![l3]).await?;
+    Ok(whole.into_iter().flat_map(|span| span.without(&reserved)).collect())
 }
 
-pub(in crate::l3) async fn span_of(tx: &mut Tx, range: Id<IpRange>) -> Result<Option<Span>> {
-    tx.opt(SPAN, args![range]).await
+/// The same of one range.
+pub(in crate::l3) async fn spans_of(tx: &mut Tx, range: Id<IpRange>) -> Result<Vec<Span>> {
+    let Some(whole) = tx.opt::<Span>(SPAN, args![range]).await? else { return Ok(Vec::new()) };
+    let reserved: Vec<(i64, i64)> = tx.all(RESERVED_BESIDE, args![range]).await?;
+    Ok(whole.without(&reserved))
+}
+
+pub(super) async fn reserve(
+    tx: &mut Tx,
+    uuid: Id<ReservedIpRange>,
+    l3: Id<L3Network>,
+    start: Ipv4Addr,
+    end: Ipv4Addr,
+) -> Result<()> {
+    let mut row = args![uuid, l3, start.to_string(), end.to_string()];
+    row.extend(args![long(start), long(end), Stamp::now()]);
+    tx.exec(RESERVE, row).await.map(|_| ())
+}
+
+pub(super) async fn unreserve(tx: &mut Tx, uuid: Id<ReservedIpRange>) -> Result<()> {
+    tx.exec(UNRESERVE, args![uuid]).await.map(|_| ())
+}
+
+pub(super) async fn reserved_of_all(
+    tx: &mut Tx,
+    networks: Vec<Value>,
+) -> Result<Vec<ReservedIpRangeInventory>> {
+    tx.all_of(RESERVED_OF_ALL, networks).await
+}
+
+/// Start and end of what is reserved of these addresses already.
+pub(super) async fn reserved_overlapping(
+    tx: &mut Tx,
+    l3: Id<L3Network>,
+    start: Ipv4Addr,
+    end: Ipv4Addr,
+) -> Result<Option<(String, String)>> {
+    tx.opt(RESERVED_OVERLAPPING, args![l3, long(start), long(end)]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_is_cut_out() {
+        let span = |start_long, end_long| Span {
+            uuid: Id::derived(&["r"]),
+            start_long,
+            end_long,
+            netmask: String::new(),
+            gateway: String::new(),
+        };
+        let cut = |reserved: &[(i64, i64)]| span(10, 20).without(reserved);
+        assert_eq!(cut(&[]), [span(10, 20)]);
+        assert_eq!(cut(&[(1, 9), (21, 30)]), [span(10, 20)]);
+        assert_eq!(cut(&[(5, 12), (14, 14), (19, 25)]), [span(13, 13), span(15, 18)]);
+        assert_eq!(cut(&[(1, 40)]), []);
+        assert_eq!(cut(&[(10, 15), (16, 20)]), []);
+    }
 }

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::db::Tx;
 use engine::{Id, Result, api, codes};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{Assigned, NETWORK_SERVICES, store};
 use crate::l3::L3Network;
@@ -93,17 +94,23 @@ api! {
     GetNetworkServiceTypes: GET "/network-services/types" {}
 }
 
+#[derive(Serialize, JsonSchema)]
+pub struct Provided {
+    types: Services,
+}
+
 impl Ask for GetNetworkServiceTypes {
     const ROUTE: Route = GetNetworkServiceTypes::ROUTE;
+    type Reply = Provided;
 
     /// Type of service to the uuids of its providers.
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Provided> {
         let mut types = Services::new();
         for (uuid, provider) in store::providers(&mut asked.engine.db().read().await?).await? {
             for service in NETWORK_SERVICES.get(&provider)?.types() {
                 types.entry((*service).to_owned()).or_default().push(uuid.clone());
             }
         }
-        Ok(json!({ "types": types }))
+        Ok(Provided { types })
     }
 }

@@ -53,4 +53,4 @@ pub trait NetworkService: Sync {
 
 /// All of them; a new one is a file, a line here and a row of `network_service_provider`.
 pub static NETWORK_SERVICES: Family<dyn NetworkService> =
-    Family { kind: "network service provider", drivers: &[(flat::TYPE, &flat::Flat)] };
+    Family::new("network service provider", &[(flat::TYPE, &flat::Flat)]);

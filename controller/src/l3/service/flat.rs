@@ -12,7 +12,7 @@ use wire::calls::dhcp as call;
 use super::driver::NetworkService;
 use super::{Lease, store};
 use crate::config::Ports;
-use crate::host::HostInventory;
+use crate::host::{Host, HostInventory};
 use crate::l2::{self, Attachment};
 use crate::l3::address::{self, Address};
 use crate::l3::{L3Network, L3NetworkInventory, store as l3_store};
@@ -29,6 +29,7 @@ struct Served<'n> {
     attachment: Attachment,
     /// The servers that names are asked of; none when names are not served.
     dns: Vec<String>,
+    routes: Vec<call::HostRoute>,
 }
 
 #[async_trait]
@@ -134,6 +135,9 @@ async fn line(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, name: &str) -> R
 /// Enters that the host has the network, and tells the address of its server; none without a range.
 async fn enter(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<Option<Address>> {
     let (l3, host) = (l3.uuid, host.uuid);
+    if let Some(server) = entered(cx, host, l3).await? {
+        return Ok(Some(server));
+    }
     let unit = cx.write(move |tx| {
         Box::pin(async move {
             let server = address::dhcp_server(tx, l3).await?;
@@ -144,6 +148,15 @@ async fn enter(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result
         })
     });
     unit.await
+}
+
+/// The address of the network's server, which stays, when the host has the network already.
+async fn entered(cx: &Cx, host: Id<Host>, l3: Id<L3Network>) -> Result<Option<Address>> {
+    let mut tx = cx.read().await?;
+    match store::is_on_host(&mut tx, l3, host).await? {
+        true => address::known_dhcp_server(&mut tx, l3).await,
+        false => Ok(None),
+    }
 }
 
 /// Takes the namespace off the host, then forgets that the host has it.
@@ -169,7 +182,10 @@ impl<'n> Served<'n> {
             true => l3_store::dns(&mut tx, l3.uuid).await?.into_iter().map(|(dns, _)| dns).collect(),
             false => Vec::new(),
         };
-        Ok(Served { l3, attachment, dns })
+        let routes = l3_store::routes(&mut tx, l3.uuid).await?.into_iter();
+        let routes =
+            routes.map(|l3_store::HostRoute { prefix, nexthop, .. }| call::HostRoute { prefix, nexthop });
+        Ok(Served { l3, attachment, dns, routes: routes.collect() })
     }
 
     fn namespace(&self) -> String {
@@ -216,6 +232,8 @@ impl<'n> Served<'n> {
             bridge_name: self.attachment.bridge_name.clone(),
             namespace_name: self.namespace(),
             l3_network_uuid: self.l3.uuid.to_string(),
+            mtu: self.l3.mtu.and_then(|mtu| u32::try_from(mtu).ok()),
+            host_routes: self.routes.clone(),
             ..Default::default()
         }
     }

@@ -11,6 +11,7 @@ mod store;
 
 use engine::db::Tx;
 use engine::flow::Cx;
+use engine::hook::{Hook, Point};
 use engine::inventory::{attach as attach_list, find};
 use engine::module::Module;
 use engine::query::Relation;
@@ -35,12 +36,15 @@ inventory! {
         r#type: String,
         create_date: Stamp,
         last_op_date: Stamp,
-    } fill
+    } fill {
+        network_service_types: Vec<String>,
+        attached_l2_network_uuids: Vec<Id<Any>>,
+    }
 }
 
 inventory! {
     /// A service of an L3 network and who provides it.
-    NetworkServiceL3NetworkRefInventory in "l3_network_service" {
+    NetworkServiceL3NetworkRefInventory in "l3_network_service" seen Owned("l3_network_uuid") {
         l3_network_uuid: Id<L3Network>,
         network_service_provider_uuid: Id<Any>,
         network_service_type: String,
@@ -86,6 +90,19 @@ pub struct Lease {
     pub is_default: bool,
 }
 
+/// Guests of a network on a host.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub host: HostInventory,
+    pub l3: L3NetworkInventory,
+    pub leases: Vec<Lease>,
+}
+
+pub static SERVED: Point<dyn Hook<Served>> = Point::step(
+    "network services realised",
+    "a network's services on a host know its guests; undone when they are to know them no longer",
+);
+
 /// A VM's name as a host name: letters, digits and inner dashes, at most 63.
 fn hostname(name: &str) -> Option<String> {
     let plain: String =
@@ -123,23 +140,25 @@ pub fn called(tag: Option<&str>, vm_name: &str) -> Option<String> {
 /// Whether servers of the network need an address of it.
 pub(super) async fn need_address(tx: &mut Tx, l3: Id<L3Network>) -> Result<bool> {
     let services = store::assigned(tx, l3).await?;
-    Ok(NETWORK_SERVICES.drivers.iter().any(|(name, provider)| provider.needs_address(&of(name, &services))))
+    Ok(NETWORK_SERVICES.all().iter().any(|(name, provider)| provider.needs_address(&of(name, &services))))
 }
 
 /// The network's services on the host know these guests besides those that they know.
 pub async fn serve(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, leases: &[Lease]) -> Result<()> {
     let (l3, services) = services(cx, l3).await?;
-    for (name, provider) in NETWORK_SERVICES.drivers {
+    for (name, provider) in NETWORK_SERVICES.all() {
         provider.serve(cx, host, &l3, &of(name, &services), leases).await?;
     }
-    Ok(())
+    SERVED.run(cx, &Served { host: host.clone(), l3, leases: leases.to_vec() }).await
 }
 
 /// They know these no longer.
 pub async fn unserve(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, leases: &[Lease]) -> Result<()> {
     let (l3, _) = services(cx, l3).await?;
-    for (_, provider) in NETWORK_SERVICES.drivers {
-        provider.unserve(cx, host, &l3, leases).await?;
+    let served = Served { host: host.clone(), l3, leases: leases.to_vec() };
+    SERVED.undo(cx, &served).await?;
+    for (_, provider) in NETWORK_SERVICES.all() {
+        provider.unserve(cx, host, &served.l3, leases).await?;
     }
     Ok(())
 }
@@ -147,7 +166,7 @@ pub async fn unserve(cx: &Cx, host: &HostInventory, l3: Id<L3Network>, leases: &
 /// They know exactly the guests that the rows place on the host.
 pub(super) async fn rebuild(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<()> {
     let (l3, services) = services(cx, l3.uuid).await?;
-    for (name, provider) in NETWORK_SERVICES.drivers {
+    for (name, provider) in NETWORK_SERVICES.all() {
         provider.rebuild(cx, host, &l3, &of(name, &services)).await?;
     }
     Ok(())
@@ -155,7 +174,7 @@ pub(super) async fn rebuild(cx: &Cx, host: &HostInventory, l3: &L3NetworkInvento
 
 /// Nothing of the network stays on the host.
 pub(super) async fn leave(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result<()> {
-    for (_, provider) in NETWORK_SERVICES.drivers {
+    for (_, provider) in NETWORK_SERVICES.all() {
         provider.leave(cx, host, l3).await?;
     }
     Ok(())
@@ -194,11 +213,16 @@ pub(super) async fn detach(tx: &mut Tx, l3: &L3NetworkInventory, services: &[Ass
 
 pub(super) fn add_to(module: Module) -> Module {
     module
+        .family(&NETWORK_SERVICES)
+        .point(&SERVED)
         .query::<NetworkServiceProviderInventory>(
             "QueryNetworkServiceProvider",
             "/network-services/providers",
         )
-        .related::<NetworkServiceL3NetworkRefInventory>()
+        .query::<NetworkServiceL3NetworkRefInventory>(
+            "QueryNetworkServiceL3NetworkRef",
+            "/l3-networks/network-services/refs",
+        )
         .tags(&[HOSTNAME])
         .ask::<api::GetNetworkServiceTypes>()
         .api::<api::AttachNetworkServiceToL3Network>()

@@ -1,21 +1,21 @@
 //! From a start command to a domain document.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use wire::calls::vm::{CdRom, Nic, Start, Volume};
+use wire::calls::vm::{Start, Volume};
 
 use super::boot::Orders;
+use super::disk::{Disk, IoTune, Targets};
 use super::model::*;
-use super::{MARK_NAMESPACE, VirtType};
+use super::nic::Interface;
+use super::{MARK_NAMESPACE, Machine, VirtType, dashed, is_uuid};
 
 /// Root ports kept free for devices plugged in later; `q35` can add none to a running VM.
 const SPARE_PORTS: usize = 8;
 /// Memory that QEMU may spend on translated code; its default is a share of the host's memory.
 const TCG_CACHE_MIB: u64 = 64;
 const VIDEO: [&str; 5] = ["vga", "cirrus", "virtio", "qxl", "bochs"];
-const CRASH: [&str; 4] = ["destroy", "restart", "preserve", "rename-restart"];
-const CACHE: [&str; 5] = ["none", "writethrough", "writeback", "directsync", "unsafe"];
+const SOUND: [&str; 2] = ["ac97", "ich6"];
 
 /// What the host adds to a command.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Setting {
     pub virt: VirtType,
     /// Where serial consoles are logged.
     pub console_log_dir: Option<PathBuf>,
+    /// The disc that tells the guest who it is.
+    pub seed: Option<PathBuf>,
 }
 
 /// A command that describes no VM that could be started here.
@@ -30,7 +32,13 @@ pub struct Setting {
 #[error("cannot describe the vm to libvirt: {0}")]
 pub struct Refusal(String);
 
-type Outcome<T> = Result<T, String>;
+impl Refusal {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Refusal(reason.into())
+    }
+}
+
+pub(super) type Outcome<T> = Result<T, String>;
 
 /// The document for `start`, ready to be created.
 pub fn domain(start: &Start, setting: &Setting) -> Result<String, Refusal> {
@@ -38,23 +46,11 @@ pub fn domain(start: &Start, setting: &Setting) -> Result<String, Refusal> {
     quick_xml::se::to_string(&built).map_err(|error| Refusal(error.to_string()))
 }
 
-struct Build<'a> {
-    start: &'a Start,
-    setting: &'a Setting,
-    machine: Machine,
+pub(super) struct Build<'a> {
+    pub(super) start: &'a Start,
+    pub(super) setting: &'a Setting,
+    pub(super) machine: Machine,
     orders: Orders,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Machine {
-    Q35,
-    Pc,
-}
-
-/// Names disks on each bus: `vda`, `vdb`, `sda`, …
-#[derive(Default)]
-struct Targets {
-    used: BTreeMap<&'static str, u32>,
 }
 
 impl<'a> Build<'a> {
@@ -76,28 +72,21 @@ impl<'a> Build<'a> {
             metadata: Metadata { vm: mark },
             max_memory: self.grows().then_some(MaxMemory { slots: 16, unit: "b", number: start.max_memory }),
             memory: Bytes { unit: "b", number: start.memory },
+            backing: self.backing()?,
             vcpu: self.vcpu(),
-            cputune: self.cputune(),
+            cputune: self.cputune()?,
+            numatune: self.numatune()?,
             sysinfo: self.sysinfo(),
-            os: self.os(),
+            os: self.os()?,
             features: self.features(),
             cpu: self.cpu()?,
             clock: self.clock()?,
             on_poweroff: "destroy",
             on_reboot: "restart",
             on_crash: self.on_crash()?,
+            pm: self.pm(),
             devices: self.devices()?,
         })
-    }
-
-    /// Whether memory may be plugged in later.
-    fn grows(&self) -> bool {
-        self.start.use_numa && self.start.max_memory > self.start.memory
-    }
-
-    fn most_vcpus(&self) -> u32 {
-        let most = if self.start.use_numa { self.start.max_vcpu_num } else { 0 };
-        most.max(self.start.cpu_num)
     }
 
     fn vcpu(&self) -> Vcpu {
@@ -106,28 +95,10 @@ impl<'a> Build<'a> {
         Vcpu { placement: "static", current, most }
     }
 
-    /// A share in proportion to speed and number; the bounds are those of both cgroup versions.
-    fn cputune(&self) -> Option<CpuTune> {
-        let weight = self.start.cpu_speed.saturating_mul(self.start.cpu_num.into());
-        (weight > 0).then(|| CpuTune { shares: weight.clamp(2, 10_000) })
-    }
-
-    fn sysinfo(&self) -> Option<SysInfo> {
+    pub(super) fn sysinfo(&self) -> Option<SysInfo> {
         let value = printable(self.start.system_serial_number.as_deref()?);
         let entry = vec![Entry { name: "serial", value }];
         Some(SysInfo { kind: "smbios", system: SystemInfo { entry } })
-    }
-
-    fn os(&self) -> Os {
-        Os {
-            kind: OsType {
-                arch: architecture(&self.start.image_architecture).to_owned(),
-                machine: Some(self.machine.as_str().to_owned()).filter(|_| self.is_real()),
-                kind: if self.is_real() { "hvm" } else { "xen" },
-            },
-            smbios: self.sysinfo().map(|_| Mode { mode: "sysinfo" }),
-            boot_menu: self.start.use_boot_menu.then_some(Enable { enable: "yes" }),
-        }
     }
 
     fn features(&self) -> Features {
@@ -143,54 +114,9 @@ impl<'a> Build<'a> {
             }),
             kvm: (kvm && self.start.kvm_hidden_state)
                 .then_some(KvmFeatures { hidden: State { state: "on" } }),
+            smm: self.is_secure().then_some(State { state: "on" }),
             tcg: (self.setting.virt == VirtType::Qemu).then_some(Tcg { cache }),
         }
-    }
-
-    fn cpu(&self) -> Outcome<Cpu> {
-        let nested = self.start.nested_virtualization.as_str();
-        let (mode, model) = match (self.setting.virt, nested) {
-            // An emulated processor has no host model to follow; this is all that QEMU can emulate.
-            (VirtType::Qemu, _) => ("maximum", None),
-            (_, "host-passthrough") => ("host-passthrough", None),
-            (_, "custom") => ("custom", Some(self.custom_model()?)),
-            (_, "" | "none" | "host-model") => ("host-model", None),
-            (_, other) => return Err(format!("nested virtualization {other:?} is not known")),
-        };
-        let custom = model.is_some();
-        Ok(Cpu {
-            mode: Some(mode).filter(|_| self.is_real()),
-            matching: custom.then_some("exact"),
-            check: custom.then_some("partial"),
-            model,
-            topology: self.topology()?,
-            numa: self.grows().then(|| self.numa()),
-        })
-    }
-
-    fn custom_model(&self) -> Outcome<CpuModel> {
-        let name = self.start.vm_cpu_model.clone().filter(|name| !name.is_empty());
-        let name = name.ok_or("a custom cpu needs vmCpuModel")?;
-        Ok(CpuModel { fallback: "forbid", name: printable(&name) })
-    }
-
-    fn topology(&self) -> Outcome<Option<Topology>> {
-        let start = self.start;
-        let (Some(sockets), Some(cores)) = (start.socket_num, start.cpu_on_socket) else { return Ok(None) };
-        let threads = start.threads_per_core.unwrap_or(1);
-        let product = u64::from(sockets) * u64::from(cores) * u64::from(threads);
-        if product == u64::from(self.most_vcpus()) {
-            return Ok(Some(Topology { sockets, cores, threads }));
-        }
-        Err(format!(
-            "{sockets} sockets of {cores} cores of {threads} threads are not {} cpus",
-            self.most_vcpus()
-        ))
-    }
-
-    fn numa(&self) -> Numa {
-        let cpus = format!("0-{}", self.most_vcpus() - 1);
-        Numa { cell: Cell { id: 0, cpus, memory: self.start.memory, unit: "b" } }
     }
 
     fn clock(&self) -> Outcome<Clock> {
@@ -199,21 +125,27 @@ impl<'a> Build<'a> {
             "" | "utc" => "utc",
             other => return Err(format!("clock {other:?} is not known: use utc or localtime")),
         };
+        let track = match self.start.clock_track.as_deref().unwrap_or_default() {
+            "" => None,
+            "guest" => Some("guest"),
+            "host" => Some("wall"),
+            other => return Err(format!("clock track {other:?} is not known: use guest or host")),
+        };
         let mut timer = vec![
-            Timer { name: "rtc", tickpolicy: Some("catchup"), present: None },
-            Timer { name: "pit", tickpolicy: Some("delay"), present: None },
-            Timer { name: "hpet", tickpolicy: None, present: Some("no") },
+            Timer { name: "rtc", track, tickpolicy: Some("catchup"), present: None },
+            Timer { name: "pit", tickpolicy: Some("delay"), ..Timer::default() },
+            Timer { name: "hpet", present: Some("no"), ..Timer::default() },
         ];
         if self.setting.virt == VirtType::Kvm && self.is_windows() {
-            timer.push(Timer { name: "hypervclock", tickpolicy: None, present: Some("yes") });
+            timer.push(Timer { name: "hypervclock", present: Some("yes"), ..Timer::default() });
         }
         Ok(Clock { offset, timer })
     }
 
-    fn on_crash(&self) -> Outcome<&'static str> {
-        let Some(asked) = self.start.addons.get("onCrash") else { return Ok("restart") };
-        let asked = asked.as_str().unwrap_or_default();
-        known(&CRASH, asked).ok_or_else(|| format!("onCrash {asked:?} is not known"))
+    fn pm(&self) -> Option<Pm> {
+        let (memory, disk) = (self.start.suspend_to_ram, self.start.suspend_to_disk);
+        let offered = |offered| Offered { enabled: if offered { "yes" } else { "no" } };
+        (memory || disk).then(|| Pm { to_memory: offered(memory), to_disk: offered(disk) })
     }
 
     fn devices(&self) -> Outcome<Devices> {
@@ -234,101 +166,45 @@ impl<'a> Build<'a> {
             }],
             input: vec![Input { kind: "tablet", bus: "usb" }],
             graphics: vec![self.graphics()?],
+            sound: self.sound()?,
             video: vec![self.video()?],
+            tpm: self.tpm(),
             memballoon: vec![MemBalloon { model: "virtio", stats: Stats { period: 10 } }],
             rng: vec![Rng { model: "virtio", backend: Backend { model: "random", path: "/dev/urandom" } }],
         })
     }
 
     fn disks(&self) -> Outcome<Vec<Disk>> {
+        let (start, machine) = (self.start, self.machine);
         let mut targets = Targets::default();
-        let mut disks = vec![self.disk(&self.start.root_volume, self.orders.root, &mut targets)?];
-        let mut data: Vec<&Volume> = self.start.data_volumes.iter().collect();
+        let mut volume = |volume: &Volume, order| {
+            let qos = IoTune::of(&start.addons, &volume.volume_uuid);
+            Disk::volume(volume, machine, order, qos, &mut targets)
+        };
+        let mut disks = vec![volume(&start.root_volume, self.orders.root)?];
+        let mut data: Vec<&Volume> = start.data_volumes.iter().collect();
         data.sort_by_key(|volume| volume.device_id);
-        for volume in data {
-            disks.push(self.disk(volume, None, &mut targets)?);
+        for data in data {
+            disks.push(volume(data, None)?);
         }
-        for (cd, order) in self.start.cd_roms.iter().zip(&self.orders.cd_roms) {
-            disks.push(self.cd_rom(cd, *order, &mut targets)?);
+        for (cd, order) in start.cd_roms.iter().zip(&self.orders.cd_roms) {
+            disks.push(Disk::cd_rom(cd, machine, *order, &mut targets)?);
+        }
+        if let Some(seed) = &self.setting.seed {
+            disks.push(Disk::seed(seed, self.seed_bus(), &mut targets)?);
         }
         Ok(disks)
     }
 
-    fn disk(&self, volume: &Volume, order: Option<u32>, targets: &mut Targets) -> Outcome<Disk> {
-        let bus = self.bus_of(volume);
-        let cache = if volume.cache_mode.is_empty() { "none" } else { volume.cache_mode.as_str() };
-        let cache = known(&CACHE, cache).ok_or_else(|| format!("cache mode {cache:?} is not known"))?;
-        Ok(Disk {
-            kind: "file",
-            device: "disk",
-            driver: DiskDriver {
-                name: "qemu",
-                format: format_of(volume)?,
-                cache: Some(cache),
-                discard: Some("unmap"),
-            },
-            source: Some(FileSource { file: volume.install_path.clone() }),
-            target: targets.next(bus)?,
-            readonly: None,
-            shareable: volume.shareable.then_some(Flag {}),
-            serial: Some(volume.volume_uuid.clone()).filter(|serial| !serial.is_empty()),
-            wwn: volume.wwn.clone().filter(|_| bus == "scsi"),
-            boot: Boot::at(order),
-            alias: alias(&volume.volume_uuid),
-        })
-    }
-
-    fn cd_rom(&self, cd: &CdRom, order: Option<u32>, targets: &mut Targets) -> Outcome<Disk> {
-        let path = cd.path.clone().filter(|path| !cd.is_empty && !path.is_empty());
-        Ok(Disk {
-            kind: "file",
-            device: "cdrom",
-            driver: DiskDriver { name: "qemu", format: "raw", cache: None, discard: None },
-            source: path.map(|file| FileSource { file }),
-            target: targets.next(self.plain_bus())?,
-            readonly: Some(Flag {}),
-            shareable: None,
-            serial: None,
-            wwn: None,
-            boot: Boot::at(order),
-            alias: None,
-        })
-    }
-
-    fn bus_of(&self, volume: &Volume) -> &'static str {
-        match (volume.use_virtio_scsi, volume.use_virtio) {
-            (true, _) => "scsi",
-            (false, true) => "virtio",
-            (false, false) => self.plain_bus(),
-        }
-    }
-
-    /// What every guest can drive.
-    fn plain_bus(&self) -> &'static str {
-        match self.machine {
-            Machine::Q35 => "sata",
-            Machine::Pc => "ide",
-        }
+    /// Kernels made for clouds have drivers for little else than virtio.
+    fn seed_bus(&self) -> &'static str {
+        let root = &self.start.root_volume;
+        if root.use_virtio || root.use_virtio_scsi { "scsi" } else { self.machine.plain_bus() }
     }
 
     fn interfaces(&self) -> Outcome<Vec<Interface>> {
         let nics = self.start.nics.iter().zip(&self.orders.nics);
-        nics.map(|(nic, order)| self.interface(nic, *order)).collect()
-    }
-
-    fn interface(&self, nic: &Nic, order: Option<u32>) -> Outcome<Interface> {
-        host::netlink::check_name(&nic.nic_internal_name).map_err(|error| error.to_string())?;
-        Ok(Interface {
-            kind: "bridge",
-            mac: Mac { address: mac(&nic.mac)? },
-            source: BridgeSource { bridge: nic.bridge_name.clone() },
-            target: Named { dev: nic.nic_internal_name.clone() },
-            model: Typed { kind: model_of(nic)? },
-            mtu: nic.mtu.filter(|&size| size > 0).map(|size| Mtu { size }),
-            link: (nic.state.as_deref() == Some("disable")).then_some(State { state: "down" }),
-            boot: Boot::at(order),
-            alias: alias(&nic.uuid),
-        })
+        nics.map(|(nic, order)| Interface::of(nic, *order)).collect()
     }
 
     fn controllers(&self, disks: &[Disk], nics: usize) -> Vec<Controller> {
@@ -343,9 +219,8 @@ impl<'a> Build<'a> {
         }
         let usb = if self.machine == Machine::Q35 { "qemu-xhci" } else { "piix3-uhci" };
         controllers.push(Controller { kind: "usb", index: Some(0), model: usb });
-        if disks.iter().any(|disk| disk.target.bus == "scsi") {
-            controllers.push(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" });
-        }
+        // Always: a disk on it may be plugged in later, and nothing else could make it then.
+        controllers.push(Controller { kind: "scsi", index: Some(0), model: "virtio-scsi" });
         controllers
     }
 
@@ -366,54 +241,27 @@ impl<'a> Build<'a> {
         Ok(Graphics { kind: "vnc", port: -1, autoport: "yes", password, listen })
     }
 
+    fn sound(&self) -> Outcome<Vec<Sound>> {
+        let Some(asked) = self.start.sound_type.as_deref().filter(|asked| !asked.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let model = known(&SOUND, asked).ok_or_else(|| format!("sound type {asked:?} is not known"))?;
+        Ok(vec![Sound { model }])
+    }
+
     fn video(&self) -> Outcome<Video> {
         let asked = if self.start.video_type.is_empty() { "vga" } else { self.start.video_type.as_str() };
         let kind = known(&VIDEO, asked).ok_or_else(|| format!("video type {asked:?} is not known"))?;
         Ok(Video { model: Typed { kind: kind.to_owned() } })
     }
 
-    fn is_windows(&self) -> bool {
+    pub(super) fn is_windows(&self) -> bool {
         self.start.image_platform.to_ascii_lowercase().starts_with("windows")
     }
 
     /// Libvirt's test driver knows neither machines nor consoles.
-    fn is_real(&self) -> bool {
+    pub(super) fn is_real(&self) -> bool {
         self.setting.virt != VirtType::Test
-    }
-}
-
-impl Machine {
-    fn of(name: &str) -> Outcome<Self> {
-        match name {
-            "" | "q35" => Ok(Machine::Q35),
-            "pc" => Ok(Machine::Pc),
-            other => Err(format!("machine type {other:?} is not known: use q35 or pc")),
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Machine::Q35 => "q35",
-            Machine::Pc => "pc",
-        }
-    }
-}
-
-impl Targets {
-    fn next(&mut self, bus: &'static str) -> Outcome<DiskTarget> {
-        let (prefix, most) = match bus {
-            "virtio" => ("vd", 26),
-            "ide" => ("hd", 4),
-            // One space of names for both.
-            _ => ("sd", 26),
-        };
-        let used = self.used.entry(prefix).or_default();
-        if *used >= most {
-            return Err(format!("more than {most} disks on bus {bus}"));
-        }
-        let letter = char::from(b'a' + u8::try_from(*used).unwrap_or(0));
-        *used += 1;
-        Ok(DiskTarget { dev: format!("{prefix}{letter}"), bus })
     }
 }
 
@@ -427,50 +275,10 @@ fn check(start: &Start) -> Outcome<()> {
     if !(1..=1024).contains(&start.cpu_num) {
         return Err(format!("{} cpus are not between 1 and 1024", start.cpu_num));
     }
-    match start.boot_mode.as_deref().unwrap_or_default() {
-        "" | "Legacy" => Ok(()),
-        other => Err(format!("boot mode {other:?} is not served by this agent: use Legacy")),
-    }
+    Ok(())
 }
 
-pub fn is_uuid(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
-}
-
-/// As libvirt and QEMU write it.
-pub fn dashed(uuid: &str) -> String {
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| uuid.get(range).unwrap_or_default());
-    parts.join("-")
-}
-
-fn format_of(volume: &Volume) -> Outcome<&'static str> {
-    match volume.format.as_str() {
-        "qcow2" => Ok("qcow2"),
-        "raw" => Ok("raw"),
-        other => Err(format!("volume {} has format {other:?}: use qcow2 or raw", volume.volume_uuid)),
-    }
-}
-
-fn model_of(nic: &Nic) -> Outcome<String> {
-    const MODELS: [&str; 5] = ["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"];
-    let default = if nic.use_virtio { "virtio" } else { "e1000" };
-    let asked = nic.driver_type.as_deref().filter(|asked| !asked.is_empty()).unwrap_or(default);
-    let model = known(&MODELS, asked).ok_or_else(|| format!("nic driver {asked:?} is not known"))?;
-    Ok(model.to_owned())
-}
-
-fn mac(text: &str) -> Outcome<String> {
-    let bytes: Vec<&str> = text.split(':').collect();
-    let sound = bytes.len() == 6 && bytes.iter().all(|b| b.len() == 2 && u8::from_str_radix(b, 16).is_ok());
-    if sound { Ok(text.to_ascii_lowercase()) } else { Err(format!("mac {text:?} is not sound")) }
-}
-
-/// Lets a device be found again in what libvirt made of the document.
-fn alias(uuid: &str) -> Option<Alias> {
-    is_uuid(uuid).then(|| Alias { name: format!("ua-{uuid}") })
-}
-
-fn architecture(asked: &str) -> &str {
+pub(super) fn architecture(asked: &str) -> &str {
     match asked {
         "aarch64" => "aarch64",
         _ => "x86_64",
@@ -482,10 +290,10 @@ fn title(name: &str) -> Option<String> {
 }
 
 /// XML 1.0 has no way to write control characters.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 
-fn known<'a>(words: &[&'a str], asked: &str) -> Option<&'a str> {
+pub(super) fn known<'a>(words: &[&'a str], asked: &str) -> Option<&'a str> {
     words.iter().find(|word| **word == asked).copied()
 }

@@ -3,6 +3,9 @@
 
 use serde::Serialize;
 
+use super::disk::Disk;
+use super::nic::Interface;
+
 #[derive(Debug, Serialize)]
 #[serde(rename = "domain")]
 pub struct Domain {
@@ -16,9 +19,13 @@ pub struct Domain {
     #[serde(rename = "maxMemory", skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<MaxMemory>,
     pub memory: Bytes,
+    #[serde(rename = "memoryBacking", skip_serializing_if = "Option::is_none")]
+    pub backing: Option<MemoryBacking>,
     pub vcpu: Vcpu,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cputune: Option<CpuTune>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numatune: Option<NumaTune>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sysinfo: Option<SysInfo>,
     pub os: Os,
@@ -28,7 +35,24 @@ pub struct Domain {
     pub on_poweroff: &'static str,
     pub on_reboot: &'static str,
     pub on_crash: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pm: Option<Pm>,
     pub devices: Devices,
+}
+
+/// Which sleeps the guest is offered.
+#[derive(Debug, Serialize)]
+pub struct Pm {
+    #[serde(rename = "suspend-to-mem")]
+    pub to_memory: Offered,
+    #[serde(rename = "suspend-to-disk")]
+    pub to_disk: Offered,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Offered {
+    #[serde(rename = "@enabled")]
+    pub enabled: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,9 +107,52 @@ pub struct Vcpu {
     pub most: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
+pub struct MemoryBacking {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hugepages: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nosharepages: Option<Flag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<Mode>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CpuTune {
-    pub shares: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<u64>,
+    pub vcpupin: Vec<VcpuPin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulatorpin: Option<CpuSet>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct VcpuPin {
+    #[serde(rename = "@vcpu")]
+    pub vcpu: u32,
+    #[serde(rename = "@cpuset")]
+    pub cpuset: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct CpuSet {
+    #[serde(rename = "@cpuset")]
+    pub cpuset: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct NumaTune {
+    pub memnode: Vec<MemNode>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct MemNode {
+    #[serde(rename = "@cellid")]
+    pub cell: u32,
+    #[serde(rename = "@mode")]
+    pub mode: &'static str,
+    #[serde(rename = "@nodeset")]
+    pub nodeset: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,12 +177,46 @@ pub struct Entry {
 
 #[derive(Debug, Serialize)]
 pub struct Os {
+    /// Lets libvirt choose the firmware among those that the host's packages describe.
+    #[serde(rename = "@firmware", skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<&'static str>,
     #[serde(rename = "type")]
     pub kind: OsType,
+    #[serde(rename = "firmware", skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Firmware>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loader: Option<Loader>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nvram: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smbios: Option<Mode>,
     #[serde(rename = "bootmenu", skip_serializing_if = "Option::is_none")]
     pub boot_menu: Option<Enable>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Firmware {
+    pub feature: Vec<FirmwareFeature>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct FirmwareFeature {
+    #[serde(rename = "@enabled")]
+    pub enabled: &'static str,
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Loader {
+    #[serde(rename = "@secure")]
+    pub secure: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Text {
+    #[serde(rename = "$text")]
+    pub text: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,6 +239,9 @@ pub struct Mode {
 pub struct Enable {
     #[serde(rename = "@enable")]
     pub enable: &'static str,
+    /// Milliseconds.
+    #[serde(rename = "@timeout", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,6 +252,8 @@ pub struct Features {
     pub hyperv: Option<HyperV>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kvm: Option<KvmFeatures>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smm: Option<State>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcg: Option<Tcg>,
 }
@@ -214,7 +320,7 @@ pub struct Topology {
 
 #[derive(Debug, Serialize)]
 pub struct Numa {
-    pub cell: Cell,
+    pub cell: Vec<Cell>,
 }
 
 #[derive(Debug, Serialize)]
@@ -240,6 +346,8 @@ pub struct Clock {
 pub struct Timer {
     #[serde(rename = "@name")]
     pub name: &'static str,
+    #[serde(rename = "@track", skip_serializing_if = "Option::is_none")]
+    pub track: Option<&'static str>,
     #[serde(rename = "@tickpolicy", skip_serializing_if = "Option::is_none")]
     pub tickpolicy: Option<&'static str>,
     #[serde(rename = "@present", skip_serializing_if = "Option::is_none")]
@@ -256,59 +364,11 @@ pub struct Devices {
     pub channel: Vec<Channel>,
     pub input: Vec<Input>,
     pub graphics: Vec<Graphics>,
+    pub sound: Vec<Sound>,
     pub video: Vec<Video>,
+    pub tpm: Vec<Tpm>,
     pub memballoon: Vec<MemBalloon>,
     pub rng: Vec<Rng>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Disk {
-    #[serde(rename = "@type")]
-    pub kind: &'static str,
-    #[serde(rename = "@device")]
-    pub device: &'static str,
-    pub driver: DiskDriver,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<FileSource>,
-    pub target: DiskTarget,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub readonly: Option<Flag>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shareable: Option<Flag>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub serial: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wwn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub boot: Option<Boot>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alias: Option<Alias>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct DiskDriver {
-    #[serde(rename = "@name")]
-    pub name: &'static str,
-    #[serde(rename = "@type")]
-    pub format: &'static str,
-    #[serde(rename = "@cache", skip_serializing_if = "Option::is_none")]
-    pub cache: Option<&'static str>,
-    #[serde(rename = "@discard", skip_serializing_if = "Option::is_none")]
-    pub discard: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct FileSource {
-    #[serde(rename = "@file")]
-    pub file: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct DiskTarget {
-    #[serde(rename = "@dev")]
-    pub dev: String,
-    #[serde(rename = "@bus")]
-    pub bus: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -334,51 +394,9 @@ pub struct Controller {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Interface {
-    #[serde(rename = "@type")]
-    pub kind: &'static str,
-    pub mac: Mac,
-    pub source: BridgeSource,
-    pub target: Named,
-    pub model: Typed,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<Mtu>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub link: Option<State>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub boot: Option<Boot>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alias: Option<Alias>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Mac {
-    #[serde(rename = "@address")]
-    pub address: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct BridgeSource {
-    #[serde(rename = "@bridge")]
-    pub bridge: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Named {
-    #[serde(rename = "@dev")]
-    pub dev: String,
-}
-
-#[derive(Debug, Serialize)]
 pub struct Typed {
     #[serde(rename = "@type")]
     pub kind: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Mtu {
-    #[serde(rename = "@size")]
-    pub size: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -456,6 +474,12 @@ pub struct Video {
 }
 
 #[derive(Debug, Serialize)]
+pub struct Sound {
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+}
+
+#[derive(Debug, Serialize)]
 pub struct MemBalloon {
     #[serde(rename = "@model")]
     pub model: &'static str,
@@ -481,4 +505,37 @@ pub struct Backend {
     pub model: &'static str,
     #[serde(rename = "$text")]
     pub path: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Tpm {
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    pub backend: TpmBackend,
+}
+
+#[derive(Debug, Serialize)]
+pub struct TpmBackend {
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    #[serde(rename = "@version")]
+    pub version: &'static str,
+    /// What the guest keeps in it outlives the domain.
+    #[serde(rename = "@persistent_state")]
+    pub persistent: &'static str,
+}
+
+/// A memory module that is plugged into a running VM.
+#[derive(Debug, Serialize)]
+#[serde(rename = "memory")]
+pub struct Dimm {
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    pub target: DimmTarget,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DimmTarget {
+    pub size: Bytes,
+    pub node: u32,
 }

@@ -133,7 +133,7 @@ fn is_mark(tag: &BytesStart<'_>) -> bool {
     tag.name().as_ref() == "cumulet:vm"
 }
 
-fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<Option<String>, Error> {
+pub(super) fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<Option<String>, Error> {
     let Some(found) = tag.try_get_attribute(name)? else { return Ok(None) };
     Ok(Some(found.normalized_value(XmlVersion::Implicit1_0)?.into_owned()))
 }

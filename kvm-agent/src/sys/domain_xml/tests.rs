@@ -43,8 +43,22 @@ fn full() -> Start {
     }
 }
 
+/// On CPUs and NUMA nodes of the host, with limits.
+fn placed() -> Start {
+    let addons = serde_json::json!({
+        "cpuPinning": [{ "vCpu": 0, "pCpuSet": "0-1" }, { "vCpu": 1, "pCpuSet": "1" }],
+        "emulatorPinning": "0",
+        "numaNodes": [
+            { "nodeID": 0, "cpus": "0", "memorySize": 128 << 20, "hostNodeID": 0, "distance": [10, 20] },
+            { "nodeID": 1, "cpus": "1", "memorySize": 128 << 20, "hostNodeID": 0 },
+        ],
+        "VolumeQos": { (DATA): { "totalBandwidth": 1 << 20, "totalIops": 100 } },
+    });
+    Start { addons: addons.as_object().unwrap().clone(), ..full() }
+}
+
 fn setting(virt: VirtType) -> Setting {
-    Setting { virt, console_log_dir: None }
+    Setting { virt, console_log_dir: None, seed: None }
 }
 
 fn xml(start: &Start) -> String {
@@ -107,11 +121,56 @@ async fn every_document_is_valid_by_libvirts_own_schema() {
     let mut scsi = full();
     scsi.root_volume.use_virtio_scsi = true;
     scsi.data_volumes[0].shareable = true;
-    for start in [full(), windows, plain, scsi] {
+    let firmware = Start {
+        boot_mode: Some("UEFI".into()),
+        secure_boot: true,
+        tpm: true,
+        use_boot_menu: true,
+        boot_menu_splash_timeout: Some(3000),
+        use_huge_page: true,
+        mem_access: "shared".into(),
+        suspend_to_disk: true,
+        sound_type: Some("ich6".into()),
+        clock_track: Some("guest".into()),
+        no_share_pages: Some(true),
+        ..full()
+    };
+    for start in [full(), windows, plain, scsi, firmware, placed()] {
         for virt in [VirtType::Qemu, VirtType::Kvm] {
-            let setting = Setting { virt, console_log_dir: Some("/var/log/cumulet".into()) };
+            let (log, seed) = ("/var/log/cumulet".into(), "/seeds/vm.iso".into());
+            let setting = Setting { virt, console_log_dir: Some(log), seed: Some(seed) };
             validate(&domain(&start, &setting).unwrap()).await;
         }
+    }
+}
+
+/// The kernels of cloud images drive virtio and little else; others drive what every machine has.
+#[test]
+fn a_seed_lies_in_a_drive_that_the_guest_can_drive_and_does_not_boot_from() {
+    let mut plain = full();
+    plain.root_volume.use_virtio = false;
+    for (start, target) in [(full(), "<target dev=\"sdb\" bus=\"scsi\"/>"), (plain, "bus=\"sata\"/>")] {
+        let setting = Setting { seed: Some("/seeds/vm.iso".into()), ..setting(VirtType::Qemu) };
+        let xml = domain(&start, &setting).unwrap();
+        let mut disks = xml.split("<disk ").filter_map(|disk| disk.split("</disk>").next());
+        let drive = disks.find(|disk| disk.contains("ua-cdrom-seed")).unwrap();
+        for part in ["device=\"cdrom\"", "<source file=\"/seeds/vm.iso\"/>", target, "<readonly/>"] {
+            assert!(drive.contains(part), "{part} is not in {drive}");
+        }
+        assert!(!drive.contains("<boot "), "{drive}");
+    }
+}
+
+#[test]
+fn cpus_nodes_and_limits_stand_in_the_document() {
+    let xml = xml(&placed());
+    for part in [
+        "<vcpupin vcpu=\"0\" cpuset=\"0-1\"/><vcpupin vcpu=\"1\" cpuset=\"1\"/><emulatorpin cpuset=\"0\"/>",
+        "<memnode cellid=\"1\" mode=\"strict\" nodeset=\"0\"/>",
+        "<cell id=\"1\" cpus=\"1\" memory=\"134217728\" unit=\"b\"/>",
+        "<iotune><total_bytes_sec>1048576</total_bytes_sec><total_iops_sec>100</total_iops_sec></iotune>",
+    ] {
+        assert!(xml.contains(part), "{part} is not in {xml}");
     }
 }
 
@@ -137,9 +196,14 @@ fn what_cannot_be_described_is_refused_with_a_reason() {
         (Start { cpu_num: 0, ..start.clone() }, "0 cpus"),
         (Start { cpu_on_socket: Some(3), ..start.clone() }, "are not 2 cpus"),
         (Start { machine_type: Some("isapc".into()), ..start.clone() }, "isapc"),
-        (Start { boot_mode: Some("UEFI".into()), ..start.clone() }, "UEFI"),
+        (Start { boot_mode: Some("CSM".into()), ..start.clone() }, "use Legacy or UEFI"),
+        (Start { secure_boot: true, ..start.clone() }, "needs boot mode UEFI"),
+        (Start { mem_access: "open".into(), ..start.clone() }, "open"),
+        (Start { memory: 1 << 30, ..placed() }, "numa nodes is 268435456 bytes"),
         (Start { console_password: Some("far too long".into()), ..start.clone() }, "8 characters"),
         (Start { clock: "moon".into(), ..start.clone() }, "moon"),
+        (Start { clock_track: Some("stars".into()), ..start.clone() }, "stars"),
+        (Start { sound_type: Some("drum".into()), ..start.clone() }, "drum"),
     ] {
         assert!(refusal(&bad).contains(reason), "{}", refusal(&bad));
     }

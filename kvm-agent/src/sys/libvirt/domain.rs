@@ -1,5 +1,8 @@
 //! Domains: what libvirt calls a VM. They are found by name, which is the VM's uuid.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 use virt::connect::Connect;
 use virt::domain::Domain as VirtDomain;
 use virt::error::ErrorNumber;
@@ -7,6 +10,10 @@ use virt::sys;
 
 use super::{ACT, ASK, Error, Libvirt, Outcome};
 use crate::sys::domain_xml::{Live, MARK_NAMESPACE, read_mark};
+
+/// What libvirt says of a domain that it is about to forget.
+const LEAVING: &str = "is already being removed";
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A domain as libvirt has it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +66,23 @@ impl Libvirt {
         .await
     }
 
-    /// Starts a domain that is gone when it ends.
+    /// Starts a domain that is gone when it ends. One of this name that was powered off a moment ago may still be
+    /// on its way out, when it is found no longer: that is waited for.
     pub async fn create(&self, xml: String, paused: bool) -> Result<(), Error> {
         let flags = if paused { sys::VIR_DOMAIN_START_PAUSED } else { 0 };
-        self.call("start the domain", ACT, move |connect| {
-            VirtDomain::create_xml(connect, &xml, flags).map(drop)
-        })
-        .await
+        let until = Instant::now() + ASK;
+        loop {
+            let xml = xml.clone();
+            let started = self.call("start the domain", ACT, move |connect| {
+                VirtDomain::create_xml(connect, &xml, flags).map(drop)
+            });
+            match started.await {
+                Err(error) if error.to_string().contains(LEAVING) && Instant::now() < until => {
+                    sleep(LOOK).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The definition of a running domain as libvirt completed it.
@@ -83,7 +100,7 @@ impl Libvirt {
         self.xml(name, sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE).await
     }
 
-    async fn xml(&self, name: &str, flags: u32) -> Result<String, Error> {
+    pub(super) async fn xml(&self, name: &str, flags: u32) -> Result<String, Error> {
         self.on(name, "read the domain's definition", ASK, move |domain| domain.get_xml_desc(flags)).await
     }
 
@@ -123,11 +140,11 @@ impl Libvirt {
         self.on(name, "resume the domain", ASK, |domain| domain.resume().map(drop)).await
     }
 
-    async fn on<T: Send + 'static>(
+    pub(super) async fn on<T: Send + 'static>(
         &self,
         name: &str,
         doing: &'static str,
-        limit: std::time::Duration,
+        limit: Duration,
         work: impl FnOnce(&VirtDomain) -> Outcome<T> + Send + 'static,
     ) -> Result<T, Error> {
         let name = name.to_owned();

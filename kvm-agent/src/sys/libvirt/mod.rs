@@ -6,7 +6,12 @@
 //!
 //! A connection that died (libvirtd restarted, keepalive unanswered) is opened again by the next call.
 
+mod block;
+mod device;
 mod domain;
+mod guest;
+mod io_thread;
+mod migration;
 mod node;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,7 +21,10 @@ use tokio::sync::Semaphore;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
+pub use block::{IoTune, JobKind};
 pub use domain::{Domain, State};
+pub use io_thread::IoThread;
+pub use migration::{Disks, Move};
 
 const SEATS: usize = 8;
 /// How long a question may take.
@@ -50,6 +58,11 @@ pub enum Error {
 }
 
 type Outcome<T> = Result<T, virt::error::Error>;
+
+/// What a call of the C library says of itself.
+fn done(result: i32) -> Outcome<()> {
+    if result < 0 { Err(virt::error::Error::last_error()) } else { Ok(()) }
+}
 
 impl Libvirt {
     pub fn new(uri: impl Into<String>) -> Self {

@@ -82,14 +82,15 @@ fn memory(connect: &Connect) -> Outcome<Memory> {
         return Err(virt::error::Error::last_error());
     }
     let told = stats.iter().take(usize::try_from(count).unwrap_or(0));
-    let mut totals = told.filter(|stat| field_name(stat) == b"total").map(|stat| stat.value * 1024);
+    let mut totals = told.filter(|stat| field_name(&stat.field) == c"total").map(|stat| stat.value * 1024);
     totals.next().map(|total| Memory { total }).ok_or_else(virt::error::Error::last_error)
 }
 
-fn field_name(stat: &sys::virNodeMemoryStats) -> &[u8] {
+/// A text in an array of the C library.
+pub(super) fn field_name(field: &[std::ffi::c_char; 80]) -> &CStr {
     // SAFETY: `c_char` and `u8` have the same layout, and the length is the array's.
-    let bytes = unsafe { std::slice::from_raw_parts(stat.field.as_ptr().cast(), stat.field.len()) };
-    CStr::from_bytes_until_nul(bytes).map_or(b"", CStr::to_bytes)
+    let bytes = unsafe { std::slice::from_raw_parts(field.as_ptr().cast(), field.len()) };
+    CStr::from_bytes_until_nul(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]

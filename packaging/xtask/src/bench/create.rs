@@ -24,7 +24,7 @@ use super::subject::{free_address, processor_time};
 use super::table::{Figure, Gate, Line, Report, Unit};
 use crate::packages::{self, Purpose};
 
-const HOSTS: u8 = 8;
+pub const HOSTS: u8 = 8;
 /// As a controller has them that is told nothing else.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(10);
@@ -37,9 +37,16 @@ const LOADS: [(usize, Duration, f64); 3] =
 const NOVA_LATENCY: f64 = 480.0;
 const NOVA_PROCESSOR: f64 = 620.0;
 
+pub const DATABASE: &str = "creations";
+const COUNTED: usize = 100;
+const FORGET: &str = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT pg_stat_statements_reset()";
+const ALL: &str = "SELECT round(sum(calls) / {trips}.0, 1) FROM pg_stat_statements";
+const EACH: &str = "SELECT round(calls / {trips}.0, 2), round(mean_exec_time::numeric, 3), query \
+     FROM pg_stat_statements ORDER BY calls DESC";
+
 /// What the controller keeps its rows in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Base {
+pub enum Base {
     Sqlite,
     Postgres,
 }
@@ -66,12 +73,13 @@ struct Round {
     fleet: Duration,
 }
 
-struct Cloud {
-    controller: Controller,
+/// A controller, and simulated hosts that are its.
+pub struct Cloud {
+    pub controller: Controller,
     fleet: Fleet,
-    api: Api,
-    site: Site,
-    _postgres: Option<Postgres>,
+    pub api: Api,
+    pub site: Site,
+    pub postgres: Option<Postgres>,
 }
 
 pub async fn measure(ground: &Ground) -> Result<Report> {
@@ -90,9 +98,9 @@ pub async fn measure(ground: &Ground) -> Result<Report> {
 
 async fn on(ground: &Ground, base: Base) -> Result<Report> {
     ground.progress.stage(&format!("row 4: a controller{} with simulated hosts", base.name()));
-    let cloud = Cloud::start(ground, base).await?;
-    load(&cloud.aim(Told::Looking), 1, Limit::trips(WARM_UP)).await?;
-    let (address, state) = (free_address()?, ground.state(base.directory("floor"))?);
+    let cloud = Cloud::start(ground, base, "row4", HOSTS).await?;
+    load(&cloud.aim(), 1, Limit::trips(WARM_UP)).await?;
+    let (address, state) = (free_address()?, ground.state(base.directory("row4", "floor"))?);
     let args = [address.to_string().into(), state.into_os_string()];
     let _floor = ground.start("floor_create.log", &example("floor_create"), args, address).await?;
     let mut report = Report::default();
@@ -105,22 +113,23 @@ async fn on(ground: &Ground, base: Base) -> Result<Report> {
             report.lines.extend(latencies(base, &ours.measured, &floor));
         }
     }
+    report.notes.extend(cloud.statements(ground).await?);
     cloud.all_run().await?;
     Ok(report)
 }
 
 impl Base {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " on PostgreSQL",
         }
     }
 
-    fn directory(self, what: &str) -> String {
+    fn directory(self, row: &str, what: &str) -> String {
         match self {
-            Self::Sqlite => format!("row4-{what}"),
-            Self::Postgres => format!("row4-postgres-{what}"),
+            Self::Sqlite => format!("{row}-{what}"),
+            Self::Postgres => format!("{row}-postgres-{what}"),
         }
     }
 }
@@ -128,7 +137,8 @@ impl Base {
 /// A PostgreSQL that waits for the disk, as one that is meant to keep something.
 pub async fn durable(dir: &Path) -> Result<Postgres> {
     packages::install(Purpose::Bench)?;
-    let mut postgres = Postgres::start(dir).await?.with("fsync=on");
+    let mut postgres =
+        Postgres::start(dir).await?.with("fsync=on").with("shared_preload_libraries=pg_stat_statements");
     postgres.stop(Signal::SIGINT)?;
     postgres.resume().await?;
     Ok(postgres)
@@ -168,8 +178,8 @@ fn latencies(base: Base, ours: &Measured, floor: &Measured) -> [Line; 2] {
 
 impl Fleet {
     /// `name` is that of their directory.
-    pub fn start(ground: &Ground, name: &str) -> Result<Self> {
-        let mut hosts = command(&example("hosts").to_string_lossy(), [HOSTS.to_string()]);
+    pub fn start(ground: &Ground, number: u8, name: &str) -> Result<Self> {
+        let mut hosts = command(&example("hosts").to_string_lossy(), [number.to_string()]);
         let log = std::fs::File::create(ground.log("hosts.log"))?;
         hosts.env("TMPDIR", ground.state(name)?).env("RUST_LOG", "warn");
         hosts.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
@@ -198,15 +208,16 @@ impl Drop for Fleet {
 }
 
 impl Cloud {
-    async fn start(ground: &Ground, base: Base) -> Result<Self> {
-        let fleet = Fleet::start(ground, &base.directory("hosts"))?;
-        let (state, ports) = (ground.state(base.directory("controller"))?, fleet.ports());
+    /// Its files are called by `row`.
+    pub async fn start(ground: &Ground, base: Base, row: &str, hosts: u8) -> Result<Self> {
+        let fleet = Fleet::start(ground, hosts, &base.directory(row, "hosts"))?;
+        let (state, ports) = (ground.state(base.directory(row, "controller"))?, fleet.ports());
         let program = program("cumulet-controller");
         let (mut controller, postgres) = match base {
             Base::Sqlite => (Controller::new(program, &state, ports)?, None),
             Base::Postgres => {
-                let postgres = durable(&ground.state(base.directory("server"))?).await?;
-                let database = postgres.database("creations")?;
+                let postgres = durable(&ground.state(base.directory(row, "server"))?).await?;
+                let database = postgres.database(DATABASE)?;
                 let shared = Shared { database, heartbeat: HEARTBEAT, lease: LEASE };
                 (Controller::among(program, &state, ports, &shared)?, Some(postgres))
             }
@@ -215,16 +226,13 @@ impl Cloud {
         let api = controller.login().await?;
         let site = Site::furnish(&api, &wanted(&fleet)?, &|_| ()).await;
         let site = site.with_context(|| format!("the controller says:\n{}", controller.last_words()))?;
-        Ok(Self { controller, fleet, api, site, _postgres: postgres })
+        Ok(Self { controller, fleet, api, site, postgres })
     }
 
-    /// With one at a time it is asked how things go, every millisecond; more would load the machine with
-    /// questions and is told by web hooks.
     async fn round(&self, lanes: usize, limit: Limit) -> Result<Round> {
-        let told = if lanes == 1 { Told::Looking } else { Told::Callback("x-job-uuid") };
         let pids = [self.controller.pid(), self.fleet.child.id()];
         let [controller, fleet] = [processor_time(pids[0])?, processor_time(pids[1])?];
-        let measured = load(&self.aim(told), lanes, limit).await;
+        let measured = load(&self.aim(), lanes, limit).await;
         let measured =
             measured.with_context(|| format!("the controller says:\n{}", self.controller.last_words()))?;
         Ok(Round {
@@ -234,18 +242,17 @@ impl Cloud {
         })
     }
 
-    fn aim(&self, told: Told) -> Aim {
+    /// VMs are created.
+    pub fn aim(&self) -> Aim {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let (to, session, site) =
             (self.controller.address(), self.api.session().to_owned(), self.site.clone());
-        let request = move |id: &str, callback: &str| {
+        let request = move |id: &str, _callback: &str| {
             let params = site.vm(format_args!("vm-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
             let body = json!({ "params": params }).to_string();
-            let hook =
-                if told == Told::Looking { String::new() } else { format!("x-web-hook: {callback}\r\n") };
             format!(
                 "POST /zstack/v1/vm-instances HTTP/1.1\r\nhost: {to}\r\nauthorization: OAuth {session}\r\n\
-                 x-job-uuid: {id}\r\n{hook}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                 x-job-uuid: {id}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             )
         };
@@ -255,8 +262,26 @@ impl Cloud {
                 "GET /zstack/v1/api-jobs/{id} HTTP/1.1\r\nhost: bench\r\nauthorization: OAuth {asker}\r\n\r\n"
             )
         });
-        let success = Some(("x-job-success", "true"));
-        Aim { to, told, status: 202, fresh: false, request: Arc::new(request), question, success }
+        Aim {
+            to,
+            told: Told::Looking,
+            status: 202,
+            fresh: false,
+            request: Arc::new(request),
+            question,
+            success: None,
+        }
+    }
+
+    /// How many statements a creation is; which ones stands in the log.
+    async fn statements(&self, ground: &Ground) -> Result<Option<String>> {
+        let Some(postgres) = &self.postgres else { return Ok(None) };
+        postgres.sql_in(DATABASE, FORGET)?;
+        let trips = load(&self.aim(), 1, Limit::trips(COUNTED)).await?.trips();
+        let [all, each] =
+            [ALL, EACH].map(|sql| postgres.sql_in(DATABASE, &sql.replace("{trips}", &trips.to_string())));
+        std::fs::write(ground.log("statements.txt"), each?)?;
+        Ok(Some(format!("row 4: {} statements to PostgreSQL for a creation, one at a time", all?.trim())))
     }
 
     /// What was measured must have been what it is called.

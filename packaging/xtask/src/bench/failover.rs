@@ -10,7 +10,7 @@ use cumulet_tests::site::Site;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::create::{Fleet, durable, wanted};
+use super::create::{Fleet, HOSTS, durable, wanted};
 use super::ground::{Ground, build, program};
 use super::table::{Gate, Line, Report, Unit};
 
@@ -72,7 +72,7 @@ fn lines(lease: u64, gate: f64, outcome: &Outcome) -> Vec<Line> {
 
 impl Three {
     async fn start(ground: &Ground, lease: u64) -> Result<Self> {
-        let fleet = Fleet::start(ground, &format!("row10-hosts-{lease}"))?;
+        let fleet = Fleet::start(ground, HOSTS, &format!("row10-hosts-{lease}"))?;
         let postgres = durable(&ground.state(format!("row10-postgres-{lease}"))?).await?;
         let database = postgres.database("failover")?;
         let heartbeat = HEARTBEAT.min(Duration::from_secs(lease) / 5);

@@ -26,7 +26,7 @@ pub struct Scale {
 }
 
 /// The hosts, in a process of their own, which ends with its standard input.
-struct Hosts {
+pub struct Hosts {
     child: Child,
     input: Option<ChildStdin>,
     said: Lines<BufReader<ChildStdout>>,
@@ -103,7 +103,7 @@ async fn lost(api: &Api, hosts: u32) -> Result<f64> {
 
 impl Hosts {
     /// Entered, and beating.
-    fn start(ground: &Ground, to: &Controller, cluster: &str, hosts: u32, port: u16) -> Result<Self> {
+    pub fn start(ground: &Ground, to: &Controller, cluster: &str, hosts: u32, port: u16) -> Result<Self> {
         let database = to.dir().join("cumulet.db");
         let words = [
             database.display().to_string(),
@@ -115,7 +115,7 @@ impl Hosts {
         ];
         let mut beats = command(&example("beats").to_string_lossy(), words);
         let log = std::fs::File::create(ground.log("beats.log"))?;
-        beats.env("TMPDIR", ground.state("row8-hosts")?).env("RUST_LOG", "warn");
+        beats.env("TMPDIR", ground.state(format!("beats-{port}"))?).env("RUST_LOG", "warn");
         beats.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = beats.spawn().context("cannot start the hosts")?;
         let input = child.stdin.take();

@@ -2,8 +2,11 @@
 //!
 //! It reports and asserts nothing about time. A row whose peer or program cannot be had says so.
 
+mod cascade;
+mod choose;
 mod command;
 mod create;
+mod crowd;
 mod failover;
 mod first_vm;
 mod ground;
@@ -13,6 +16,7 @@ mod load;
 mod memory;
 mod peer;
 mod ring;
+mod scale;
 mod subject;
 mod table;
 
@@ -36,13 +40,19 @@ pub struct Options {
     /// JSON on standard output instead of a table
     #[arg(long)]
     json: bool,
-    /// How many hosts row 8 has
+    /// How many VMs rows 7 and 9 have
+    #[arg(long, default_value_t = 1_000_000)]
+    vms: u64,
+    /// How many hosts rows 8 and 9 have
     #[arg(long, default_value_t = 100_000)]
     hosts: u32,
     /// How long row 8 is measured
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
+
+/// So many VMs row 11 deletes.
+const DELETED: usize = 10_000;
 
 /// Rows that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +63,23 @@ enum Group {
     Failover,
     Ring,
     Heartbeats,
+    Scale,
+    Cascade,
+    Choose,
     FirstVm,
 }
 
 impl Group {
     /// The demo goes first: it installs what it needs, and that is part of what is measured.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::FirstVm,
         Self::Command,
         Self::Memory,
         Self::Create,
         Self::Heartbeats,
+        Self::Scale,
+        Self::Cascade,
+        Self::Choose,
         Self::Failover,
         Self::Ring,
     ];
@@ -76,11 +92,15 @@ impl Group {
             Self::Failover => &[10],
             Self::Ring => &[12],
             Self::Heartbeats => &[8],
+            Self::Scale => &[7, 9],
+            Self::Cascade => &[11],
             Self::FirstVm => &[16],
+            Self::Choose => &[17],
         }
     }
 
-    async fn measure(self, ground: &Ground, scale: Scale) -> Result<Report> {
+    async fn measure(self, ground: &Ground, options: &Options) -> Result<Report> {
+        let scale = Scale { hosts: options.hosts, time: Duration::from_secs(options.seconds.max(1)) };
         // The demo measures that too; hosts that only beat need nothing.
         if !matches!(self, Self::FirstVm | Self::Heartbeats) {
             packages::install(Purpose::Demo)?;
@@ -92,6 +112,9 @@ impl Group {
             Self::Failover => failover::measure(ground).await,
             Self::Ring => ring::measure(ground),
             Self::Heartbeats => heartbeats::measure(ground, scale).await,
+            Self::Scale => scale::measure(ground, options.vms, scale).await,
+            Self::Cascade => cascade::measure(ground, DELETED).await,
+            Self::Choose => choose::measure(ground).await,
             Self::FirstVm => first_vm::measure(ground).await,
         }
     }
@@ -103,10 +126,9 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         return again_in_release();
     }
     let ground = Ground::new()?;
-    let scale = Scale { hosts: options.hosts, time: Duration::from_secs(options.seconds.max(1)) };
     let mut report = Report::default();
     for group in groups {
-        match group.measure(&ground, scale).await {
+        match group.measure(&ground, &options).await {
             Ok(measured) => report.add(measured),
             Err(error) => report.failures.push(format!("rows {:?}: {error:#}", group.rows())),
         }

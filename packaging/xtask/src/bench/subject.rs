@@ -28,6 +28,8 @@ pub struct Memory {
     pub resident: f64,
     /// Of this, what is no page of a file.
     pub anonymous: f64,
+    /// The most that was ever resident.
+    pub peak: f64,
 }
 
 /// A loopback address that nobody uses.
@@ -90,7 +92,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"));
     let status = status.with_context(|| format!("process {pid} has ended"))?;
     let field = |name| megabytes(&status, name).with_context(|| format!("/proc/{pid}/status has no {name}"));
-    Ok(Memory { resident: field("VmRSS:")?, anonymous: field("RssAnon:")? })
+    Ok(Memory { resident: field("VmRSS:")?, anonymous: field("RssAnon:")?, peak: field("VmHWM:")? })
 }
 
 fn megabytes(status: &str, name: &str) -> Option<f64> {

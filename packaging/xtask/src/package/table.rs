@@ -23,6 +23,8 @@ pub struct Service {
     pub config: &'static str,
     /// Its directory below `packaging/`.
     pub dir: &'static str,
+    /// Units of that directory that come with it: systemd enables and starts them along with its own.
+    pub beside: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,12 @@ pub const PROGRAMS: &[Program] = &[
         krate: "cumulet-controller",
         summary: "KVM cloud: the controller",
         description: "Keeps the metadata of the cloud, serves its REST API and drives the agents.",
-        service: Some(Service { runs_as: RunsAs::ServiceUser, config: "controller.toml", dir: "controller" }),
+        service: Some(Service {
+            runs_as: RunsAs::ServiceUser,
+            config: "controller.toml",
+            dir: "controller",
+            beside: &[],
+        }),
         deb_depends: &["ca-certificates"],
         rpm_requires: &["ca-certificates"],
     },
@@ -50,9 +57,32 @@ pub const PROGRAMS: &[Program] = &[
         krate: "cumulet-kvm-agent",
         summary: "KVM cloud: the agent that runs virtual machines",
         description: "Runs virtual machines on this host by libvirt, with their bridges, volumes and screens.",
-        service: Some(Service { runs_as: RunsAs::Root, config: "kvm-agent.toml", dir: "kvm-agent" }),
-        deb_depends: &["ca-certificates", "libvirt-daemon-system", "qemu-system-x86", "qemu-utils"],
-        rpm_requires: &["ca-certificates", "libvirt-daemon-kvm", "qemu-kvm", "qemu-img"],
+        service: Some(Service {
+            runs_as: RunsAs::Root,
+            config: "kvm-agent.toml",
+            dir: "kvm-agent",
+            beside: &["cumulet-fencer.service"],
+        }),
+        deb_depends: &[
+            "ca-certificates",
+            "iproute2",
+            "libvirt-daemon-system",
+            "ovmf",
+            "qemu-system-x86",
+            "qemu-utils",
+            "swtpm",
+            "swtpm-tools",
+        ],
+        rpm_requires: &[
+            "ca-certificates",
+            "edk2-ovmf",
+            "iproute-tc",
+            "libvirt-daemon-kvm",
+            "qemu-img",
+            "qemu-kvm",
+            "swtpm",
+            "swtpm-tools",
+        ],
     },
     Program {
         name: "cumulet-storage-agent",
@@ -63,6 +93,7 @@ pub const PROGRAMS: &[Program] = &[
             runs_as: RunsAs::ServiceUser,
             config: "storage-agent.toml",
             dir: "storage-agent",
+            beside: &[],
         }),
         deb_depends: &["ca-certificates", "qemu-utils"],
         rpm_requires: &["ca-certificates", "qemu-img"],
@@ -72,7 +103,12 @@ pub const PROGRAMS: &[Program] = &[
         krate: "cumulet-vrouter-agent",
         summary: "KVM cloud: the agent for networks",
         description: "Serves DHCP and DNS to the cloud's networks on this host, each in a network namespace.",
-        service: Some(Service { runs_as: RunsAs::Root, config: "vrouter-agent.toml", dir: "vrouter-agent" }),
+        service: Some(Service {
+            runs_as: RunsAs::Root,
+            config: "vrouter-agent.toml",
+            dir: "vrouter-agent",
+            beside: &[],
+        }),
         deb_depends: &["ca-certificates", "dnsmasq-base", "nftables"],
         rpm_requires: &["ca-certificates", "dnsmasq", "nftables"],
     },
@@ -85,6 +121,7 @@ pub const PROGRAMS: &[Program] = &[
             runs_as: RunsAs::ServiceUser,
             config: "console-proxy.toml",
             dir: "console-proxy",
+            beside: &[],
         }),
         deb_depends: &["ca-certificates"],
         rpm_requires: &["ca-certificates"],

@@ -125,10 +125,13 @@ fn scripts_are_understood_by_the_shell() {
 fn systemd_has_nothing_to_say_about_the_units() {
     for program in PROGRAMS {
         let Some(service) = &program.service else { continue };
-        let text = fs::read_to_string(service.source(&format!("{}.service", program.name))).unwrap();
-        assert_eq!(complaints(program.name, &text), "");
-        let bad = text.replace("Type=simple", "Type=simpel");
-        assert_ne!(complaints(program.name, &bad), "", "a bad unit is not noticed");
+        let own = format!("{}.service", program.name);
+        for unit in service.beside.iter().copied().chain([own.as_str()]) {
+            let text = fs::read_to_string(service.source(unit)).unwrap();
+            assert_eq!(complaints(program.name, &text), "");
+            let bad = text.replace("Type=simple", "Type=simpel");
+            assert_ne!(complaints(program.name, &bad), "", "a bad unit is not noticed");
+        }
     }
 }
 
@@ -140,6 +143,23 @@ fn complaints(name: &str, unit: &str) -> String {
     let said = command("systemd-analyze", verify).output().unwrap();
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     said.lines().filter(|line| line.contains(name)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_unit_beside_another_is_packed_wanted_and_enabled_with_it() {
+    for program in PROGRAMS {
+        let Some(service) = &program.service else { continue };
+        let text = fs::read_to_string(service.source(&format!("{}.service", program.name))).unwrap();
+        let paths: Vec<_> =
+            tree::entries(program, "/usr/bin/true".as_ref()).into_iter().map(|entry| entry.path).collect();
+        for unit in service.beside {
+            assert!(paths.contains(&format!("/usr/lib/systemd/system/{unit}")), "{paths:?}");
+            assert!(has_line(&text, &["Wants=", unit]) && has_line(&text, &["Also=", unit]), "{unit}");
+            let beside = fs::read_to_string(service.source(unit)).unwrap();
+            assert!(beside.contains(&format!("ExecStart=/usr/bin/{} ", program.name)));
+            assert!(has_line(&beside, &["Restart=always"]) && has_line(&beside, &["WantedBy="]));
+        }
+    }
 }
 
 #[test]

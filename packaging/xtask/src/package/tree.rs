@@ -38,7 +38,9 @@ pub fn entries(program: &Program, binary: &Path) -> Vec<Entry> {
     ];
     if let Some(service) = &program.service {
         let unit = format!("{name}.service");
-        entries.push(copy(format!("/usr/lib/systemd/system/{unit}"), 0o644, service.source(&unit)));
+        for unit in service.beside.iter().copied().chain([unit.as_str()]) {
+            entries.push(copy(format!("/usr/lib/systemd/system/{unit}"), 0o644, service.source(unit)));
+        }
         let config = copy(service.config_path(), 0o640, service.source(service.config));
         entries.push(Entry { is_config: true, ..config });
     }

@@ -5,7 +5,9 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::api;
 use crate::api::{Ask, Asked, Route};
@@ -36,11 +38,18 @@ api! {
     }
 }
 
+/// In the order of the statements: each with `inventories`, `total`, `name`, as it asks for them.
+#[derive(Serialize, JsonSchema)]
+pub struct Results {
+    results: Vec<Value>,
+}
+
 impl Ask for ZQLQuery {
     const ROUTE: Route = ZQLQuery::ROUTE;
+    type Reply = Results;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
-        Ok(json!({ "results": ask(asked, self.zql).await? }))
+    async fn answer(self, asked: Asked) -> Result<Results> {
+        Ok(Results { results: ask(asked, self.zql).await? })
     }
 }
 
@@ -51,10 +60,17 @@ api! {
     }
 }
 
+/// By the names of the statements.
+#[derive(Serialize, JsonSchema)]
+pub struct Named {
+    result: Map<String, Value>,
+}
+
 impl Ask for BatchQuery {
     const ROUTE: Route = BatchQuery::ROUTE;
+    type Reply = Named;
 
-    async fn answer(self, asked: Asked) -> Result<Value> {
+    async fn answer(self, asked: Asked) -> Result<Named> {
         let unnamed = || {
             codes::INVALID_ARGUMENT.because(
                 "\"script\" is ZQL here, not Groovy: statements with \";\" between them, each \"named as\" something",
@@ -68,7 +84,7 @@ impl Ask for BatchQuery {
             let name = one.as_object_mut().and_then(|members| members.remove("name"));
             result.insert(name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(), one);
         }
-        Ok(json!({ "result": result }))
+        Ok(Named { result })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Run-time configuration (ZStack's global config): typed, with its default and help beside the code that
-//! reads it; changed by the API, effective at once.
+//! reads it; changed by the API, effective at once. What holds for some resources only stands in [`bound`].
+
+pub mod bound;
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,6 +14,8 @@ use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::{Result, codes};
 use crate::notice::Notice;
+
+pub use bound::{Follow, Level};
 
 const ALL: &str = "SELECT category, name, value FROM setting";
 const SET: &str = "INSERT INTO setting (category, name, value) VALUES ($1, $2, $3) \
@@ -34,6 +38,21 @@ pub struct AnySetting {
     pub default: &'static str,
     pub help: &'static str,
     pub check: fn(&str) -> Result<()>,
+    /// What it may be, for people and their forms; `check` decides.
+    pub options: Options,
+    /// The kinds of resources that it can be set for.
+    pub levels: &'static [Level],
+    /// What is kept elsewhere of its values for resources.
+    pub follow: Option<Follow>,
+}
+
+/// What a setting may be, as far as that can be told in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Options {
+    Any,
+    OneOf(&'static [&'static str]),
+    /// A whole number, from the first to the last.
+    Within(i64, i64),
 }
 
 /// The values that differ from the defaults.
@@ -49,9 +68,12 @@ pub fn number<const LOW: i64, const HIGH: i64>(text: &str) -> Result<i64> {
     }
 }
 
+/// In seconds.
+const YEAR: i64 = 365 * 86_400;
+
 /// Reads whole seconds, at least one.
 pub fn seconds(text: &str) -> Result<Duration> {
-    Ok(Duration::from_secs(number::<1, { 365 * 86_400 }>(text)?.unsigned_abs()))
+    Ok(Duration::from_secs(number::<1, YEAR>(text)?.unsigned_abs()))
 }
 
 /// Reads anything that parses.
@@ -62,7 +84,16 @@ pub fn plain<T: FromStr<Err: Display>>(text: &str) -> Result<T> {
 impl<T> Setting<T> {
     /// The entry for the wiring's list: `PING.entry(|text| PING.accepts(text))`.
     pub const fn entry(&self, check: fn(&str) -> Result<()>) -> AnySetting {
-        AnySetting { category: self.category, name: self.name, default: self.default, help: self.help, check }
+        AnySetting {
+            category: self.category,
+            name: self.name,
+            default: self.default,
+            help: self.help,
+            check,
+            options: Options::Any,
+            levels: &[],
+            follow: None,
+        }
     }
 
     pub fn accepts(&self, text: &str) -> Result<()> {
@@ -70,7 +101,50 @@ impl<T> Setting<T> {
     }
 }
 
+impl AnySetting {
+    /// It is one of these words.
+    pub const fn one_of(self, words: &'static [&'static str]) -> Self {
+        AnySetting { options: Options::OneOf(words), ..self }
+    }
+
+    /// It is a whole number within bounds.
+    pub const fn within(self, low: i64, high: i64) -> Self {
+        AnySetting { options: Options::Within(low, high), ..self }
+    }
+
+    /// It is whole seconds, as [`seconds`] reads them.
+    pub const fn seconds(self) -> Self {
+        self.within(1, YEAR)
+    }
+
+    /// It can be set for resources of these kinds, too.
+    pub const fn on(self, levels: &'static [Level]) -> Self {
+        AnySetting { levels, ..self }
+    }
+
+    /// `follow` runs in the transaction that sets it for a resource.
+    pub const fn followed(self, follow: Follow) -> Self {
+        AnySetting { follow: Some(follow), ..self }
+    }
+}
+
 impl Engine {
+    /// The setting of this name.
+    pub fn known_setting(&self, category: &str, name: &str) -> Result<AnySetting> {
+        let all = self.settings();
+        let known = all.iter().find(|setting| setting.category == category && setting.name == name);
+        known.copied().ok_or_else(|| {
+            let mut names: Vec<_> =
+                all.iter().filter(|setting| setting.category == category).map(|s| s.name).collect();
+            names.sort_unstable();
+            let hint = match names.is_empty() {
+                true => "there is no such category".to_owned(),
+                false => format!("there are {}", names.join(", ")),
+            };
+            codes::NOT_FOUND.because(format!("there is no setting \"{name}\" of \"{category}\"; {hint}"))
+        })
+    }
+
     /// The setting's value now.
     pub fn setting<T>(&self, setting: &Setting<T>) -> T {
         let text = self.setting_text(setting.category, setting.name);
@@ -86,11 +160,7 @@ impl Engine {
 
     /// Changes a setting; effective when the transaction is on disk.
     pub async fn change_setting(&self, tx: &mut Tx, category: &str, name: &str, value: &str) -> Result<()> {
-        let known = self.settings().iter().find(|s| s.category == category && s.name == name);
-        let known = known.ok_or_else(|| {
-            codes::NOT_FOUND.because(format!("there is no setting \"{name}\" in category \"{category}\""))
-        })?;
-        (known.check)(value)?;
+        self.known_setting(category, name)?.must_take(value)?;
         tx.exec(SET, args![category, name, value]).await?;
         let (engine, key, value) = (self.clone(), (category.to_owned(), name.to_owned()), value.to_owned());
         tx.after_commit(move || {
