@@ -181,13 +181,18 @@ async fn a_nic_gets_another_address_and_another_network() {
     assert_eq!((site.addresses().await, site.world().state().leases.len()), (vec!["10.9.0.33".into()], 1));
 
     site.world().obey();
-    let moved = site.api.create(&path, json!({ "staticIp": "10.8.0.12" })).await.unwrap();
-    assert_eq!((&moved["vmNics"][0]["ip"], &moved["vmNics"][0]["mac"]), (&json!("10.8.0.12"), &nic["mac"]));
+    let servers = site.api.get(&format!("/l3-networks/{back}/dhcp-ip")).await.unwrap()["ip"].clone();
+    let theirs = json!({ "params": { "staticIp": servers } });
+    let refused = site.refused(Method::POST, &path, theirs).await;
+    assert!(refused.details.contains("that of its DHCP servers"), "{refused:?}");
+    let free = ["10.8.0.12", "10.8.0.13"].into_iter().find(|ip| servers != *ip).unwrap();
+    let moved = site.api.create(&path, json!({ "staticIp": free })).await.unwrap();
+    assert_eq!((&moved["vmNics"][0]["ip"], &moved["vmNics"][0]["mac"]), (&json!(free), &nic["mac"]));
     assert_eq!(moved["defaultL3NetworkUuid"], json!(back));
     let state = site.world().state();
     let served = format!("{} {back}", nic["mac"].as_str().unwrap());
     assert_eq!(state.served.into_iter().collect::<Vec<_>>(), [served]);
-    assert_eq!(site.addresses().await, ["10.8.0.12"]);
+    assert_eq!(site.addresses().await, [free]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,8 +162,16 @@ async fn take_wanted(tx: &mut Tx, network: &Ground, nic: Id<Any>, ip: Ipv4Addr) 
     };
     match store::take(tx, network.uuid, span, u32::from(ip).into(), User::Nic(nic)).await? {
         Some(address) => Ok(address),
+        None if of_servers(tx, network.uuid, ip).await? => {
+            Err(refused(network, ip, "is that of its DHCP servers: choose another"))
+        }
         None => Err(refused(network, ip, "is in use")),
     }
+}
+
+async fn of_servers(tx: &mut Tx, l3: Id<L3Network>, ip: Ipv4Addr) -> Result<bool> {
+    let servers = store::dhcp_server(tx, l3).await?;
+    Ok(servers.is_some_and(|(address, _)| address.ip == ip.to_string()))
 }
 
 fn refused(network: &Ground, ip: Ipv4Addr, why: &str) -> ErrorCode {
