@@ -62,7 +62,10 @@ impl Fencing {
     fn bury(&self) -> io::Result<()> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ended) = child.as_mut().map(Child::try_wait).transpose()?.flatten() {
-            tracing::warn!(%ended, "the fencer has ended");
+            match ended.success() {
+                true => tracing::info!("the fencer has ended: there is nothing to guard"),
+                false => tracing::warn!(%ended, "the fencer has ended"),
+            }
             *child = None;
         }
         Ok(())

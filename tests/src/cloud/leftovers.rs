@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use super::ground::{Ground, Shape};
 use super::programs::{Owned, Programs};
 use crate::lab::Machine;
+
+/// Who has nothing left to do ends within so long, and is waited for by its parent.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// The machine before the cloud was made.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ impl Before {
     }
 
     /// Fails with the name of everything that is left.
-    pub fn nothing_left(&self, owned: &[Owned], ground: &Ground, programs: &Programs) -> Result<()> {
+    pub async fn nothing_left(&self, owned: &[Owned], ground: &Ground, programs: &Programs) -> Result<()> {
         let mut left = Vec::new();
         for owned in owned {
             let root = root(&ground.machines[owned.host]);
@@ -35,7 +39,7 @@ impl Before {
         for machine in &ground.machines {
             left.extend(self.interfaces(machine, ground)?);
             left.extend(networks(machine)?);
-            left.extend(processes(machine, programs)?);
+            left.extend(processes(machine, programs).await?);
         }
         left.sort();
         left.dedup();
@@ -73,8 +77,14 @@ fn networks(machine: &Machine) -> Result<Vec<String>> {
     Ok(names.iter().map(|name| format!("network namespace {name} on {}", machine.name())).collect())
 }
 
-fn processes(machine: &Machine, programs: &Programs) -> Result<Vec<String>> {
-    let others = others(machine, programs)?;
+/// Those that do not end by themselves, as the fencer of a storage does that has just gone.
+async fn processes(machine: &Machine, programs: &Programs) -> Result<Vec<String>> {
+    let until = Instant::now() + LAST_BREATH;
+    let mut others = others(machine, programs)?;
+    while !others.is_empty() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        others = self::others(machine, programs)?;
+    }
     Ok(others.iter().map(|(pid, words)| format!("process {pid} ({words}) on {}", machine.name())).collect())
 }
 
@@ -85,8 +95,19 @@ pub fn others(machine: &Machine, programs: &Programs) -> Result<Vec<(i32, String
     Ok(others.map(|pid| (pid, words(pid))).collect())
 }
 
+/// The words it was called with; one that has ended and was not waited for has none, but a name and its parent.
 fn words(pid: i32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = line.split(|byte| *byte == 0).take(3).map(String::from_utf8_lossy);
-    words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    match words.collect::<Vec<_>>().join(" ").trim_end() {
+        "" => status(pid).unwrap_or_else(|| "ended meanwhile".to_owned()),
+        words => words.to_owned(),
+    }
+}
+
+fn status(pid: i32) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let of = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let parent = words(of("PPid:")?.parse().ok().filter(|parent| *parent > 1)?);
+    Some(format!("{}, {}, of {parent}", of("Name:")?, of("State:")?))
 }

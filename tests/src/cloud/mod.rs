@@ -200,7 +200,7 @@ impl Cloud {
         narrate("looking for what is left");
         let left = self.inventory().await?;
         anyhow::ensure!(left.is_empty(), "the agents' inventories still hold {}", left.join(", "));
-        self.before.nothing_left(&owned, &self.ground, &self.programs)?;
+        self.before.nothing_left(&owned, &self.ground, &self.programs).await?;
         narrate("ending the programs");
         self.programs.stop().await?;
         let Self { programs, ground, lab, .. } = self;
