@@ -29,41 +29,114 @@ api! {
     }
 }
 
-impl CreateL2NoVlanNetwork {
-    fn check(&self) -> Result<()> {
+impl Api for CreateL2NoVlanNetwork {
+    const ROUTE: Route = CreateL2NoVlanNetwork::ROUTE;
+    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
+
+    async fn run(self, job: Job) -> Result<Settled> {
         let wanted = Wanted {
-            name: &self.name,
-            physical_interface: &self.physical_interface,
-            given: self.r#type.as_deref(),
-            switch: self.v_switch_type.as_deref(),
+            uuid: self.resource_uuid,
+            name: self.name,
+            description: self.description,
+            zone: self.zone_uuid,
+            physical_interface: self.physical_interface,
+            given: self.r#type,
+            switch: self.v_switch_type,
             isolated: self.isolated,
-            pvlan: &self.pvlan,
+            pvlan: self.pvlan,
+            r#type: no_vlan::TYPE,
+            virtual_network_id: 0,
         };
-        wanted.check(no_vlan::TYPE)
+        wanted.make::<L2NetworkInventory>(job).await
     }
 }
 
-/// What networks of all types are asked for with.
-struct Wanted<'w> {
-    name: &'w str,
-    physical_interface: &'w str,
-    given: Option<&'w str>,
-    switch: Option<&'w str>,
-    isolated: Option<bool>,
-    pvlan: &'w Option<String>,
+api! {
+    CreateL2VlanNetwork: POST "/l2-networks/vlan" "params" {
+        vlan: i64,
+        name: String,
+        description: Option<String>,
+        zone_uuid: Id<Zone>,
+        physical_interface: String,
+        r#type: Option<String>,
+        v_switch_type: Option<String>,
+        isolated: Option<bool>,
+        pvlan: Option<String>,
+        resource_uuid: Option<Id<L2Network>>,
+    }
 }
 
-impl Wanted<'_> {
-    fn check(&self, kind: &str) -> Result<()> {
-        validate::name("name", self.name)?;
-        interface("physicalInterface", self.physical_interface)?;
-        if let Some(given) = self.given.filter(|given| *given != kind) {
-            let details = format!("\"type\" must be \"{kind}\" here, not \"{given}\"");
+impl Api for CreateL2VlanNetwork {
+    const ROUTE: Route = CreateL2VlanNetwork::ROUTE;
+    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        validate::within("vlan", self.vlan, vlan::IDS)?;
+        let wanted = Wanted {
+            uuid: self.resource_uuid,
+            name: self.name,
+            description: self.description,
+            zone: self.zone_uuid,
+            physical_interface: self.physical_interface,
+            given: self.r#type,
+            switch: self.v_switch_type,
+            isolated: self.isolated,
+            pvlan: self.pvlan,
+            r#type: vlan::TYPE,
+            virtual_network_id: self.vlan,
+        };
+        wanted.make::<L2VlanNetworkInventory>(job).await
+    }
+}
+
+/// A network of any type, as it is asked for.
+struct Wanted {
+    uuid: Option<Id<L2Network>>,
+    name: String,
+    description: Option<String>,
+    zone: Id<Zone>,
+    physical_interface: String,
+    /// The type as the call gives it, which can only be its own.
+    given: Option<String>,
+    switch: Option<String>,
+    isolated: Option<bool>,
+    pvlan: Option<String>,
+    r#type: &'static str,
+    virtual_network_id: i64,
+}
+
+impl Wanted {
+    fn check(&self) -> Result<()> {
+        validate::name("name", &self.name)?;
+        interface("physicalInterface", &self.physical_interface)?;
+        if let Some(given) = self.given.as_deref().filter(|given| *given != self.r#type) {
+            let details = format!("\"type\" must be \"{}\" here, not \"{given}\"", self.r#type);
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
-        check_switch(self.switch)?;
+        check_switch(self.switch.as_deref())?;
         validate::unsupported("isolated", &self.isolated.filter(|isolated| *isolated))?;
-        validate::unsupported("pvlan", self.pvlan)
+        validate::unsupported("pvlan", &self.pvlan)
+    }
+
+    async fn make<I: Inventory>(self, job: Job) -> Result<Settled> {
+        self.check()?;
+        let uuid = self.uuid.unwrap_or(job.id().cast());
+        job.write(move |tx| {
+            Box::pin(async move {
+                let new = store::NewL2 {
+                    uuid,
+                    name: &self.name,
+                    description: self.description.as_deref(),
+                    zone: self.zone,
+                    physical_interface: &self.physical_interface,
+                    r#type: self.r#type,
+                    virtual_network_id: self.virtual_network_id,
+                };
+                store::insert(tx, new).await?;
+                show::<I>(tx, uuid).await
+            })
+        })
+        .await
     }
 }
 
@@ -90,88 +163,6 @@ fn check_switch(kind: Option<&str>) -> Result<()> {
             .because(format!("\"vSwitchType\": \"{other}\" is not supported yet: use \"LinuxBridge\""))),
         Some(other) => Err(codes::INVALID_ARGUMENT
             .because(format!("\"vSwitchType\" must be \"LinuxBridge\", not \"{other}\""))),
-    }
-}
-
-impl Api for CreateL2NoVlanNetwork {
-    const ROUTE: Route = CreateL2NoVlanNetwork::ROUTE;
-    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        self.check()?;
-        let uuid = self.resource_uuid.unwrap_or(job.id().cast());
-        job.write(move |tx| {
-            Box::pin(async move {
-                let new = store::NewL2 {
-                    uuid,
-                    name: &self.name,
-                    description: self.description.as_deref(),
-                    zone: self.zone_uuid,
-                    physical_interface: &self.physical_interface,
-                    r#type: no_vlan::TYPE,
-                    virtual_network_id: 0,
-                };
-                store::insert(tx, new).await?;
-                show::<L2NetworkInventory>(tx, uuid).await
-            })
-        })
-        .await
-    }
-}
-
-api! {
-    CreateL2VlanNetwork: POST "/l2-networks/vlan" "params" {
-        vlan: i64,
-        name: String,
-        description: Option<String>,
-        zone_uuid: Id<Zone>,
-        physical_interface: String,
-        r#type: Option<String>,
-        v_switch_type: Option<String>,
-        isolated: Option<bool>,
-        pvlan: Option<String>,
-        resource_uuid: Option<Id<L2Network>>,
-    }
-}
-
-impl CreateL2VlanNetwork {
-    fn check(&self) -> Result<()> {
-        let wanted = Wanted {
-            name: &self.name,
-            physical_interface: &self.physical_interface,
-            given: self.r#type.as_deref(),
-            switch: self.v_switch_type.as_deref(),
-            isolated: self.isolated,
-            pvlan: &self.pvlan,
-        };
-        wanted.check(vlan::TYPE)?;
-        validate::within("vlan", self.vlan, vlan::IDS)
-    }
-}
-
-impl Api for CreateL2VlanNetwork {
-    const ROUTE: Route = CreateL2VlanNetwork::ROUTE;
-    const MAKES: Option<&'static str> = Some(L2NetworkInventory::KIND);
-
-    async fn run(self, job: Job) -> Result<Settled> {
-        self.check()?;
-        let uuid = self.resource_uuid.unwrap_or(job.id().cast());
-        job.write(move |tx| {
-            Box::pin(async move {
-                let new = store::NewL2 {
-                    uuid,
-                    name: &self.name,
-                    description: self.description.as_deref(),
-                    zone: self.zone_uuid,
-                    physical_interface: &self.physical_interface,
-                    r#type: vlan::TYPE,
-                    virtual_network_id: self.vlan,
-                };
-                store::insert(tx, new).await?;
-                show::<L2VlanNetworkInventory>(tx, uuid).await
-            })
-        })
-        .await
     }
 }
 

@@ -140,16 +140,18 @@ pub async fn attachment(tx: &mut Tx, l2: Id<L2Network>) -> Result<Attachment> {
     })
 }
 
-/// Takes the bridge of `l2` off a host that should not have it. Of a network that is not known any more the
-/// interface is known by the bridge's name, if at all.
+/// Takes a bridge of `l2` off a host that should not have it. When the network is not known any more, or has
+/// become another VLAN since, its interface is known by the bridge's name, if at all.
 pub async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &str) -> Result<()> {
     match find::<L2NetworkInventory>(&mut cx.read().await?, l2).await {
-        Ok(known) => host_hook::evict(cx, host, &known).await,
-        Err(error) if error.is(codes::NOT_FOUND) => match vlan::evict(cx, host, l2, bridge).await {
+        Ok(known) if known.driver()?.bridge_name(&known) == bridge => {
+            host_hook::evict(cx, host, &known).await
+        }
+        Err(error) if !error.is(codes::NOT_FOUND) => Err(error),
+        _ => match vlan::evict(cx, host, l2, bridge).await {
             Some(Ok(())) => Ok(()),
             _ => no_vlan::evict(cx, host, l2, bridge).await,
         },
-        Err(error) => Err(error),
     }
 }
 

@@ -46,8 +46,20 @@ pub(super) async fn must_be_there(cx: &Cx, host: &HostInventory, interface: &str
 /// The interface that a bridge of this name is for; none when the name does not tell.
 pub fn interface_of(bridge: &str) -> Option<&str> {
     let interface = bridge.strip_prefix("br_").filter(|interface| !interface.is_empty())?;
-    let is_digest = bridge.len() == LONGEST_NAME && interface.bytes().all(|b| b.is_ascii_hexdigit());
-    (!is_digest).then_some(interface)
+    (!may_be_digest(bridge, shortened(interface))).then_some(interface)
+}
+
+/// The part of a bridge's name that stands for the interface: a VLAN's is followed by its number.
+fn shortened(name: &str) -> &str {
+    match name.rsplit_once('_') {
+        Some((stem, vlan)) if !vlan.is_empty() && vlan.bytes().all(|b| b.is_ascii_digit()) => stem,
+        _ => name,
+    }
+}
+
+/// Whether `interface` in the name of a bridge can be what [`short`] makes of a longer one.
+pub(super) fn may_be_digest(bridge: &str, interface: &str) -> bool {
+    bridge.len() == LONGEST_NAME && interface.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Takes the bridge of a network away that is not known any more. The agent gives the interface its
@@ -108,6 +120,8 @@ mod tests {
         assert_eq!(interface_of("br_eth0"), Some("eth0"));
         assert_eq!(interface_of("br_enp129s0f0np"), Some("enp129s0f0np"));
         assert_eq!(interface_of(&bridge_name("enp129s0f0np0")), None);
+        assert_eq!(interface_of("br_5c3e1cfb_4094"), None, "a VLAN of an interface with a long name");
+        assert_eq!(interface_of("br_eth0_4094"), Some("eth0_4094"));
         assert_eq!(interface_of("br_"), None);
         assert_eq!(interface_of("virbr0"), None);
     }

@@ -6,7 +6,7 @@ use engine::{Id, Result};
 use wire::calls::network::{CreateBridge, CreateVlanBridge, DeleteBridge, DeleteVlanBridge};
 
 use super::driver::L2Driver;
-use super::no_vlan::{LONGEST_NAME, must_be_there};
+use super::no_vlan::{LONGEST_NAME, may_be_digest, must_be_there};
 use super::{L2Network, L2NetworkInventory, store};
 use crate::host::{HostInventory, kvm};
 
@@ -22,11 +22,11 @@ fn bridge_name(interface: &str, vlan: i64) -> String {
     format!("br_{}_{vlan}", super::no_vlan::short(interface, room))
 }
 
-/// The interface and the VLAN that a bridge of this name may be for.
+/// The interface and the VLAN that a bridge of this name may be for; none when the name does not tell.
 fn parts_of(bridge: &str) -> Option<(&str, u16)> {
     let (interface, vlan) = bridge.strip_prefix("br_")?.rsplit_once('_')?;
     let vlan = vlan.parse().ok().filter(|vlan| IDS.contains(&i64::from(*vlan)))?;
-    (!interface.is_empty()).then_some((interface, vlan))
+    (!interface.is_empty() && !may_be_digest(bridge, interface)).then_some((interface, vlan))
 }
 
 fn id_of(l2: &L2NetworkInventory) -> u16 {
@@ -98,5 +98,6 @@ mod tests {
         for other in ["br_eth0", "br_eth0_4095", "br_eth0_0", "br__7", "virbr0", "br_vx_x"] {
             assert_eq!(parts_of(other), None, "{other}");
         }
+        assert_eq!(parts_of(&bridge_name("enp129s0f0", 4094)), None, "the name is shortened");
     }
 }
