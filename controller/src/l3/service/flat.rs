@@ -29,6 +29,7 @@ struct Served<'n> {
     attachment: Attachment,
     /// The servers that names are asked of; none when names are not served.
     dns: Vec<String>,
+    /// Ways that guests are told; none when they are told nothing.
     routes: Vec<call::HostRoute>,
 }
 
@@ -174,6 +175,10 @@ async fn leave(cx: &Cx, host: &HostInventory, l3: &L3NetworkInventory) -> Result
     cx.write(move |tx| Box::pin(async move { store::leave_host(tx, l3, host).await })).await
 }
 
+fn told(route: l3_store::HostRoute) -> call::HostRoute {
+    call::HostRoute { prefix: route.prefix, nexthop: route.nexthop }
+}
+
 impl<'n> Served<'n> {
     async fn read(cx: &Cx, l3: &'n L3NetworkInventory, services: &[String]) -> Result<Served<'n>> {
         let mut tx = cx.read().await?;
@@ -182,10 +187,11 @@ impl<'n> Served<'n> {
             true => l3_store::dns(&mut tx, l3.uuid).await?.into_iter().map(|(dns, _)| dns).collect(),
             false => Vec::new(),
         };
-        let routes = l3_store::routes(&mut tx, l3.uuid).await?.into_iter();
-        let routes =
-            routes.map(|l3_store::HostRoute { prefix, nexthop, .. }| call::HostRoute { prefix, nexthop });
-        Ok(Served { l3, attachment, dns, routes: routes.collect() })
+        let routes = match has(services, DHCP) {
+            true => l3_store::routes(&mut tx, l3.uuid).await?.into_iter().map(told).collect(),
+            false => Vec::new(),
+        };
+        Ok(Served { l3, attachment, dns, routes })
     }
 
     fn namespace(&self) -> String {
