@@ -36,3 +36,18 @@ pub fn target() -> PathBuf {
 pub fn guest_cache() -> PathBuf {
     target().join("guest")
 }
+
+/// Where tests say what they could not try on this machine.
+pub fn untried_dir() -> PathBuf {
+    target().join("untried")
+}
+
+/// What the calling test cannot try on this machine, and why: `cargo xtask test` tells it at its end.
+///
+/// # Panics
+/// When it cannot be written down: nothing is left out silently.
+pub fn untried(what: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").replace("::", ".");
+    std::fs::create_dir_all(untried_dir()).expect("target/ can be written");
+    std::fs::write(untried_dir().join(test), what).expect("target/ can be written");
+}

@@ -342,7 +342,7 @@ async fn a_vlan_is_made_with_its_bridge_moved_and_taken_away_with_it() {
     if !has_vlans(&cx).await {
         let error = vlan::create_bridge(cx.clone(), with(7)).await.unwrap_err().error;
         assert!(error.starts_with("cannot add vlan eth0.7"), "{error}");
-        return;
+        return cumulet_tests::untried("VLANs: this kernel has none (8021q)");
     }
     for _ in 0..2 {
         vlan::create_bridge(cx.clone(), with(7)).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use cumulet_tests::lab::program::{command, run as run_quietly, words};
-use cumulet_tests::workspace;
+use cumulet_tests::{untried_dir, workspace};
 
 use crate::count::Count;
 use crate::packages::{self, Purpose};
@@ -51,6 +51,7 @@ struct Outcome {
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     packages::install(Purpose::Test)?;
+    forget_untried()?;
     let mut outcomes = Vec::new();
     for stage in stages(options) {
         let outcome = stage.run(options.filter.as_deref())?;
@@ -84,8 +85,33 @@ fn report(outcomes: &[Outcome], options: &Options) -> Result<ExitCode> {
         bail!("no test has {filter:?} in its name");
     }
     println!("{sum}");
+    for untried in untried()? {
+        println!("not tried here: {untried}");
+    }
     let sound = outcomes.iter().all(|outcome| outcome.sound);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn forget_untried() -> Result<()> {
+    match std::fs::remove_dir_all(untried_dir()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", untried_dir().display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What tests could not try, each by its name.
+fn untried() -> Result<Vec<String>> {
+    let Ok(files) = std::fs::read_dir(untried_dir()) else { return Ok(Vec::new()) };
+    let told = files.map(|file| {
+        let path = file?.path();
+        let test = path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(format!("{} ({})", std::fs::read_to_string(&path)?, test.replace('.', "::")))
+    });
+    let mut told: Vec<String> = told.collect::<Result<_>>()?;
+    told.sort();
+    Ok(told)
 }
 
 impl Stage {
