@@ -113,6 +113,13 @@ const CLUSTER: Resource = Resource {
 
 const THIS_HOST: Opt = arg("HOST", "uuid", Kind::Reference("host"), "name or uuid");
 const HOST_ACTIONS: &str = "/hosts/{uuid}/actions";
+const HOST_POWER: &str = "/hosts/power/{uuid}/actions";
+const POWER_METHOD: Opt = opt(
+    "method",
+    "method",
+    Kind::OneOf(&["AUTO", "AGENT", "IPMI"]),
+    "by whom: its agent, or its own controller",
+);
 
 const HOST: Resource = Resource {
     name: "host",
@@ -176,6 +183,23 @@ const HOST: Resource = Resource {
                 opt("authority", "authority", Kind::File, "by what its certificate is checked, PEM"),
             ],
         ),
+        act("power-on", HOST_POWER, "powerOnHost", "Switch it on", &[THIS_HOST]),
+        act(
+            "reset",
+            HOST_POWER,
+            "powerResetHost",
+            "Switch it off and on again, or have its agent restart it; it must be in maintenance",
+            &[THIS_HOST, POWER_METHOD],
+        ),
+        act(
+            "shut-down",
+            HOST_POWER,
+            "shutdownHost",
+            "End it in good order when it is in maintenance, or at once by force",
+            &[THIS_HOST, POWER_METHOD, opt("force", "force", Kind::Switch, "at once, whatever runs on it")],
+        ),
+        act("power-status", HOST_POWER, "getHostPowerStatus", "Whether it is on", &[THIS_HOST, POWER_METHOD])
+            .answers(Answer::Member("ipmiPowerStatus")),
         delete("unset-power", "/hosts/{uuid}/power", "Switch it off no more", &[THIS_HOST]),
     ],
     deletable: true,

@@ -211,11 +211,16 @@ pub(super) async fn note_if(tx: &mut Tx, host: Id<Host>, state: &str, reason: &s
     }
 }
 
-/// Whether another host of its zone may be given up now; nobody else counts at the same time.
+/// Whether as many hosts of its zone were given up lately as may be.
+pub(super) async fn seems_capped(tx: &mut Tx, host: &HostInventory) -> Result<bool> {
+    let most = tx.engine().setting(&CAP);
+    lately(tx, host).await.map(|count| count >= most)
+}
+
+/// The same for who gives one up then: nobody else counts at the same time.
 pub(super) async fn is_capped(tx: &mut Tx, host: &HostInventory) -> Result<bool> {
-    let engine = tx.engine();
     tx.exec(ALONE, args![host.zone_uuid]).await?;
-    lately(tx, host).await.map(|count| count >= engine.setting(&CAP))
+    seems_capped(tx, host).await
 }
 
 /// How many others of its zone were given up lately.

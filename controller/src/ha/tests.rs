@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -10,14 +10,20 @@ use engine::args;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::power::{Control, POWERS};
+use super::power::{Control, Order, POWERS};
 use crate::host::simulated::Fleet;
 
 /// A management controller whose machine takes two looks to be off.
 #[derive(Default)]
 struct Machine {
     looks_until_off: AtomicUsize,
-    told: AtomicUsize,
+    told: Mutex<Vec<String>>,
+}
+
+impl Machine {
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
 }
 
 const ON: usize = usize::MAX;
@@ -48,11 +54,16 @@ async fn reset(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> StatusCode {
-    if !may(&headers) || body["ResetType"] != "ForceOff" {
-        return StatusCode::BAD_REQUEST;
+    let looks = match body["ResetType"].as_str() {
+        Some("ForceOff" | "GracefulShutdown") => 2,
+        Some("On") => ON,
+        _ => return StatusCode::BAD_REQUEST,
+    };
+    if !may(&headers) {
+        return StatusCode::UNAUTHORIZED;
     }
-    machine.told.fetch_add(1, Ordering::SeqCst);
-    machine.looks_until_off.store(2, Ordering::SeqCst);
+    machine.told.lock().unwrap().push(body["ResetType"].as_str().unwrap().to_owned());
+    machine.looks_until_off.store(looks, Ordering::SeqCst);
     StatusCode::NO_CONTENT
 }
 
@@ -76,7 +87,7 @@ async fn redfish_is_believed_when_it_says_off() {
     let mut control = Control { kind, url, username, password: "secret".into(), authority: None };
     let power = POWERS.get("Redfish").unwrap();
     assert!(!power.is_off(&control).await.unwrap());
-    power.off(&control).await.unwrap();
+    power.tell(&control, Order::Off).await.unwrap();
     assert!(!power.is_off(&control).await.unwrap(), "one that is on its way is not off");
     power.is_off(&control).await.unwrap();
     assert!(power.is_off(&control).await.unwrap());
@@ -113,14 +124,14 @@ async fn a_machine_is_switched_off_only_for_vms_that_shall_run_elsewhere() {
     assert!(!told.to_string().contains("secret"), "{told}");
     let refused = fleet.cloud.act(&path, "giveUpHost", json!({})).await.unwrap_err();
     assert!(refused.details.contains("without an ha level"), "{refused:?}");
-    assert_eq!(machine.told.load(Ordering::SeqCst), 0);
+    assert_eq!(machine.told(), [""; 0]);
 
     let level = json!({ "level": "OnHostFailure" });
     fleet.cloud.create(&format!("/vm-instances/{vm}/ha-levels"), level).await.unwrap();
     let done = fleet.cloud.act(&path, "giveUpHost", json!({})).await.unwrap();
     let told = done.get("inventory").unwrap_or(&done);
     assert_eq!((&told["state"], &told["evidence"]), (&json!("Fenced"), &json!("power")), "{done}");
-    assert_eq!((machine.told.load(Ordering::SeqCst), state(&fleet, &vm).await), (1, json!("Stopped")));
+    assert_eq!((machine.told(), state(&fleet, &vm).await), (vec!["ForceOff".into()], json!("Stopped")));
     let refused = fleet.cloud.act(&path, "reconnectHost", json!({})).await;
     assert!(refused.is_ok(), "its agents answer in this test: {refused:?}");
 }
@@ -138,7 +149,7 @@ async fn when_no_other_host_answers_none_is_switched_off() {
     fleet.sql(ALL, args![]).await;
     let refused = fleet.cloud.act(&path, "giveUpHost", json!({})).await.unwrap_err();
     assert!(refused.details.contains("no other host of its zone"), "{refused:?}");
-    assert_eq!((machine.told.load(Ordering::SeqCst), state(&fleet, &vm).await), (0, json!("Running")));
+    assert_eq!((machine.told(), state(&fleet, &vm).await), (vec![], json!("Running")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,4 +168,39 @@ async fn levels_are_set_asked_for_and_taken_away() {
     assert_eq!(fleet.cloud.get(&path).await.unwrap()["level"], "OnHostFailure");
     fleet.cloud.delete(&path).await.unwrap();
     assert_eq!(fleet.cloud.get(&path).await.unwrap().get("level"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_switches_a_host_off_and_on_when_its_vms_have_left_it() {
+    let fleet = Fleet::start(1).await;
+    let host = fleet.hosts[0].clone();
+    let (machine, url) = machine().await;
+    let (path, power) = (format!("/hosts/{host}/actions"), format!("/hosts/power/{host}/actions"));
+    let status = async || {
+        let told = fleet.cloud.act(&power, "getHostPowerStatus", json!({})).await.unwrap();
+        told.get("inventory").unwrap_or(&told)["ipmiPowerStatus"].clone()
+    };
+    assert_eq!(status().await, "POWER_ON", "it is connected");
+    let refused = fleet.cloud.act(&power, "powerOnHost", json!({})).await.unwrap_err();
+    assert!(refused.details.contains("nobody has said by what"), "{refused:?}");
+    let control = json!({ "type": "Redfish", "url": url, "username": "admin", "password": "secret" });
+    fleet.cloud.act(&path, "setHostPower", control).await.unwrap();
+    for call in ["powerResetHost", "shutdownHost"] {
+        let refused = fleet.cloud.act(&power, call, json!({})).await.unwrap_err();
+        assert!(refused.details.contains("put it in maintenance first"), "{refused:?}");
+    }
+    assert_eq!(machine.told(), [""; 0]);
+
+    fleet.cloud.act(&path, "changeHostState", json!({ "stateEvent": "maintain" })).await.unwrap();
+    fleet.cloud.act(&power, "powerResetHost", json!({})).await.unwrap();
+    assert_eq!(machine.told(), ["ForceOff", "On"]);
+    fleet.cloud.act(&power, "shutdownHost", json!({})).await.unwrap();
+    assert_eq!(machine.told().len(), 2, "a host that is connected is ended by its agent");
+    fleet.cloud.act(&power, "shutdownHost", json!({ "method": "IPMI" })).await.unwrap();
+    assert_eq!((machine.told()[2].as_str(), status().await), ("GracefulShutdown", json!("POWER_OFF")));
+    fleet.cloud.act(&power, "powerOnHost", json!({})).await.unwrap();
+    assert_eq!((machine.told()[3].as_str(), status().await), ("On", json!("POWER_ON")));
+    let forced = json!({ "force": true, "method": "AGENT" });
+    let refused = fleet.cloud.act(&power, "shutdownHost", forced).await.unwrap_err();
+    assert!(refused.details.contains("cannot do that"), "{refused:?}");
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::bury::Bury;
 use super::evidence::{self, Case, Proof, Verdict};
 use super::give_up::{GiveUp, capped};
-use super::{CAP, ENABLE, store};
+use super::{ENABLE, store};
 use crate::host::{self, Host};
 
 /// From the end of a look to the next.
@@ -143,7 +143,7 @@ async fn give_up(engine: &Engine, case: &Case, proof: Proof) -> Result<()> {
         sleep(Duration::from_millis(200)).await;
     }
     let mut tx = engine.db().read().await?;
-    if store::lately(&mut tx, &case.host).await? >= engine.setting(&CAP) {
+    if store::seems_capped(&mut tx, &case.host).await? {
         let why = capped(&mut tx, &case.host).await?;
         drop(tx);
         return note(engine, host, "Held", &why).await;

@@ -392,10 +392,11 @@ async fn host(world: &mut World) {
     let host = add_host(world, &cluster).await;
     add_vm(world, json!({ "hostUuid": host })).await;
     world.act(format!("/hosts/{host}/actions"), "reconnectHost").await;
-    for event in ["maintain", "enable"] {
-        let change = json!({ "stateEvent": event });
-        world.act_with(format!("/hosts/{host}/actions"), "changeHostState", change).await;
-    }
+    let (actions, power) = (format!("/hosts/{host}/actions"), format!("/hosts/power/{host}/actions"));
+    world.act_with(&actions, "changeHostState", json!({ "stateEvent": "maintain" })).await;
+    world.act(&power, "shutdownHost").await;
+    world.act(&power, "powerResetHost").await;
+    world.act_with(&actions, "changeHostState", json!({ "stateEvent": "enable" })).await;
     world.delete(format!("/hosts/{host}")).await;
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wire::agent::{Cx, Owned, Routes};
-use wire::calls::{Done, device, host, localstorage, network, vm};
+use wire::calls::{Done, device, host, localstorage, machine, network, vm};
 use wire::{Call, Fault};
 
 use crate::devices::{
@@ -57,6 +57,8 @@ pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
         .on(pause)
         .on(resume)
         .on(reboot)
+        .on(restart_machine)
+        .on(end_machine)
         .on(destroy)
         .on(sync)
         .on(check_state)
@@ -383,6 +385,16 @@ async fn resume(cx: Cx<World>, command: vm::Resume) -> Outcome<vm::Resume> {
 
 async fn reboot(cx: Cx<World>, _: vm::Reboot) -> Outcome<vm::Reboot> {
     obey::<vm::Reboot>(&cx, |_| Ok(vm::Rebooted::default())).await
+}
+
+/// It is there again at once.
+async fn restart_machine(cx: Cx<World>, _: machine::Reboot) -> Outcome<machine::Reboot> {
+    obey::<machine::Reboot>(&cx, |_| Ok(Done {})).await
+}
+
+/// It is told, and stays: nobody would be there to switch it on.
+async fn end_machine(cx: Cx<World>, _: machine::Shutdown) -> Outcome<machine::Shutdown> {
+    obey::<machine::Shutdown>(&cx, |_| Ok(Done {})).await
 }
 
 async fn destroy(cx: Cx<World>, command: vm::Destroy) -> Outcome<vm::Destroy> {

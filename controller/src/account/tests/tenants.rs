@@ -159,6 +159,7 @@ fn sample(param: &Param, id: &str) -> Value {
         "Driver" => json!("virtio"),
         "Level" => json!("High"),
         "HaLevel" => json!("NeverStop"),
+        "Method" => json!("AUTO"),
         "SoundType" => json!("ich6"),
         "Track" => json!("guest"),
         "Vec<Resource>" => json!(["VolumeVO"]),

@@ -1,5 +1,6 @@
 //! Evidence by power: the machine's controller answers that it is switched off, after it was told to if need be.
 
+mod order;
 mod redfish;
 
 use std::time::Duration;
@@ -12,6 +13,8 @@ use engine::flow::Cx;
 use engine::inventory::{find, show};
 use engine::{Engine, Id, Result, api, codes};
 use tokio::time::{Instant, sleep};
+
+pub(super) use order::{GetHostPowerStatus, PowerOnHost, PowerResetHost, ShutdownHost, Switch};
 
 use super::evidence::{Case, Evidence, Proof, Sight};
 use super::store;
@@ -33,14 +36,24 @@ pub struct Control {
     pub authority: Option<String>,
 }
 
+/// What a machine can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    On,
+    /// At once, whatever it does.
+    Off,
+    /// In good order.
+    ShutDown,
+}
+
 /// One kind of control.
 #[async_trait]
 pub trait Power: Sync {
     /// Whether the machine is switched off for certain: one that is on its way is not.
     async fn is_off(&self, control: &Control) -> Result<bool>;
 
-    /// Switches it off, whatever it does. It may be off already.
-    async fn off(&self, control: &Control) -> Result<()>;
+    /// Tells the machine. It may be so already.
+    async fn tell(&self, control: &Control, order: Order) -> Result<()>;
 }
 
 /// All of them; a new one is a file and a line here.
@@ -75,24 +88,31 @@ impl Evidence for Off {
             codes::STATE
                 .because(format!("nobody says any more by what host \"{}\" is switched off", host.name))
         })?;
-        let (power, began) = (POWERS.get(&control.kind)?, Instant::now());
+        let power = POWERS.get(&control.kind)?;
         if power.is_off(&control).await? {
             return Ok(());
         }
-        power.off(&control).await?;
-        while !power.is_off(&control).await? {
-            if began.elapsed() > OFF {
-                let details = format!("host \"{}\" was told to switch off, and is still on", host.name);
-                return Err(codes::TIMEOUT.because(details));
-            }
-            sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
+        power.tell(&control, Order::Off).await?;
+        until(true, &control, &host.name, OFF).await
     }
 
     fn is_total(&self) -> bool {
         true
     }
+}
+
+/// Until the machine is off, or is not.
+async fn until(off: bool, control: &Control, host: &str, patience: Duration) -> Result<()> {
+    let (power, began) = (POWERS.get(&control.kind)?, Instant::now());
+    while power.is_off(control).await? != off {
+        if began.elapsed() > patience {
+            let (told, still) = if off { ("off", "on") } else { ("on", "off") };
+            let details = format!("host \"{host}\" was told to switch {told}, and is still {still}");
+            return Err(codes::TIMEOUT.because(details));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 api! {

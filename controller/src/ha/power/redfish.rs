@@ -8,7 +8,7 @@ use reqwest::{Certificate, Client, RequestBuilder, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Control, Power};
+use super::{Control, Order, Power};
 
 pub(super) struct Redfish;
 
@@ -37,9 +37,14 @@ impl Power for Redfish {
         }
     }
 
-    async fn off(&self, control: &Control) -> Result<()> {
+    async fn tell(&self, control: &Control, order: Order) -> Result<()> {
+        let word = match order {
+            Order::On => "On",
+            Order::Off => "ForceOff",
+            Order::ShutDown => "GracefulShutdown",
+        };
         let url = format!("{}/Actions/ComputerSystem.Reset", control.url.trim_end_matches('/'));
-        let reset = client(control)?.post(url).json(&json!({ "ResetType": "ForceOff" }));
+        let reset = client(control)?.post(url).json(&json!({ "ResetType": word }));
         send(control, reset).await.map(|_| ())
     }
 }
