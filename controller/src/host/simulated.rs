@@ -9,7 +9,7 @@ use engine::{Any, Id, args};
 use serde_json::json;
 use wire::Fault;
 use wire::agent::{Cx, Owned, Routes};
-use wire::calls::{Done, dhcp, host, localstorage, network, vm};
+use wire::calls::{Done, dhcp, host, localstorage, machine, network, vm};
 use wire::heartbeat::Heart;
 
 use crate::config::Ports;
@@ -136,6 +136,7 @@ pub fn kvm_routes(world: &Arc<World>) -> Routes<World> {
         .on(connect)
         .on(capacity)
         .on(ping)
+        .on(shut_down)
         .on(check_interfaces)
         .on(create_bridge)
         .on(delete_bridge)
@@ -230,6 +231,11 @@ async fn ping(cx: Cx<World>, command: host::Ping) -> Result<host::Pong, Fault> {
         heart.obey(&command.host_uuid, orders)?;
     }
     Ok(host::Pong { host_uuid: cx.known_as.lock().unwrap().clone(), ..Default::default() })
+}
+
+/// It is told, and stays.
+async fn shut_down(_: Cx<World>, _: machine::Shutdown) -> Result<Done, Fault> {
+    Ok(Done {})
 }
 
 async fn check_interfaces(

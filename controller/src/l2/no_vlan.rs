@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(interface_of("br_eth0"), Some("eth0"));
         assert_eq!(interface_of("br_enp129s0f0np"), Some("enp129s0f0np"));
         assert_eq!(interface_of(&bridge_name("enp129s0f0np0")), None);
-        assert_eq!(interface_of("br_5c3e1cfb_4094"), None, "a VLAN of an interface with a long name");
+        assert_eq!(interface_of("br_5c3e1cf_4094"), None, "a VLAN of an interface with a long name");
         assert_eq!(interface_of("br_eth0_4094"), Some("eth0_4094"));
         assert_eq!(interface_of("br_"), None);
         assert_eq!(interface_of("virbr0"), None);
