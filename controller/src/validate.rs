@@ -155,4 +155,9 @@ impl Platform {
             Platform::WindowsVirtio => "WindowsVirtio",
         }
     }
+
+    /// Whether its guests have drivers for virtio.
+    pub fn knows_virtio(self) -> bool {
+        matches!(self, Platform::Linux | Platform::Paravirtualization | Platform::WindowsVirtio)
+    }
 }

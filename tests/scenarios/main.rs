@@ -4,6 +4,7 @@ mod cancel;
 mod cascade;
 mod chaos;
 mod controllers;
+mod copies;
 mod crash;
 mod discs;
 mod doors;

@@ -83,6 +83,15 @@ impl Site {
             "l3NetworkUuids": [self.l3],
         })
     }
+
+    /// The same without an image: one whose disks begin with something else.
+    pub fn vm_of_nothing(&self, name: impl Display) -> Value {
+        let mut params = self.vm(name);
+        if let Some(params) = params.as_object_mut() {
+            params.remove("imageUuid");
+        }
+        params
+    }
 }
 
 impl Maker<'_> {

@@ -120,6 +120,31 @@ const NAMELESS: &[Opt] = match CREATION {
     [] => &[],
 };
 
+/// What a new VM is whose disks are copies.
+const fn copied(of: Opt) -> [Opt; 10] {
+    [
+        NAME,
+        of,
+        opt("offering", "instanceOfferingUuid", Kind::Reference("offering"), "its size"),
+        opt("cpu", "cpuNum", Kind::Number, "how many CPUs"),
+        opt("memory", "memorySize", Kind::Size, "such as 512M"),
+        opt("l3", "l3NetworkUuids", Kind::References("l3"), "a network that it joins; may be repeated")
+            .required(),
+        opt("default-l3", "defaultL3NetworkUuid", Kind::Reference("l3"), "the network of its gateway"),
+        opt("host", "hostUuid", Kind::Reference("host"), "where it must be"),
+        opt("strategy", "strategy", Kind::OneOf(STRATEGIES), "whether it is started"),
+        DESCRIPTION,
+    ]
+}
+
+const FROM_VOLUME: &[Opt] =
+    &copied(opt("volume", "volumeUuid", Kind::Reference("volume"), "name or uuid").required());
+const FROM_SNAPSHOT: &[Opt] =
+    &copied(opt("snapshot", "volumeSnapshotUuid", Kind::Reference("snapshot"), "name or uuid").required());
+const FROM_GROUP: &[Opt] = &copied(
+    opt("group", "volumeSnapshotGroupUuid", Kind::Reference("snapshot-group"), "name or uuid").required(),
+);
+
 const PLACES: &[Column] = &[
     column("RANK", "rank"),
     column("HOST", "name"),
@@ -145,6 +170,24 @@ const VM: Resource = Resource {
     ],
     calls: &[
         post("create", "/vm-instances", "Make a VM and start it", CREATION),
+        post(
+            "create-from-volume",
+            "/vm-instances/from/volume",
+            "Make a VM whose disk is a copy of a volume that no running VM has",
+            FROM_VOLUME,
+        ),
+        post(
+            "create-from-snapshot",
+            "/vm-instances/from/volume-snapshots/{volumeSnapshotUuid}",
+            "Make a VM whose disk is a copy of what a snapshot shows",
+            FROM_SNAPSHOT,
+        ),
+        post(
+            "create-from-snapshot-group",
+            "/vm-instances/from/volume-snapshots/group/{volumeSnapshotGroupUuid}",
+            "Make a VM whose disks are copies of what the snapshots of a group show",
+            FROM_GROUP,
+        ),
         post(
             "placement",
             "/vm-instances/placement",
@@ -233,6 +276,13 @@ const VM: Resource = Resource {
             "reimageVmInstance",
             "Make its disk anew from its image; it must be stopped, and what it has written is lost",
             &[VM_OF],
+        ),
+        act(
+            "set-boot-volume",
+            "/vm-instances/{vmInstanceUuid}/actions",
+            "setVmBootVolume",
+            "Boot it from another of its volumes; it must be stopped",
+            &[VM_OF, arg("VOLUME", "volumeUuid", Kind::Reference("volume"), "name or uuid")],
         ),
         act(
             "set-ip",

@@ -24,10 +24,7 @@ api! {
 impl CreateDataVolumeFromVolumeSnapshot {
     async fn plan(self, tx: &mut Tx, job: &Job) -> Result<Create> {
         let snapshot: VolumeSnapshotInventory = find(tx, self.volume_snapshot_uuid).await?;
-        if snapshot.status != "Ready" {
-            let (name, status) = (&snapshot.name, &snapshot.status);
-            return Err(codes::STATE.because(format!("snapshot \"{name}\" is {status}")));
-        }
+        snapshot.must_be_ready()?;
         let lies = Lies::to_read(tx, snapshot.volume_uuid).await?;
         if self.primary_storage_uuid.is_some_and(|wanted| wanted != lies.storage.uuid) {
             let details = format!(

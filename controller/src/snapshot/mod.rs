@@ -25,6 +25,7 @@ mod look;
 mod remove;
 mod revert;
 mod store;
+mod vm;
 mod volume;
 
 use engine::db::Tx;
@@ -33,7 +34,7 @@ use engine::module::Module;
 use engine::query::Relation;
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, number};
-use engine::{Any, Id, Result, Stamp, inventory};
+use engine::{Any, Id, Result, Stamp, codes, inventory};
 use serde_json::{Map, Value, json};
 
 use crate::host::Host;
@@ -84,6 +85,13 @@ inventory! {
 }
 
 impl VolumeSnapshotInventory {
+    pub fn must_be_ready(&self) -> Result<()> {
+        match self.status.as_str() {
+            "Ready" => Ok(()),
+            status => Err(codes::STATE.because(format!("snapshot \"{}\" is {status}", self.name))),
+        }
+    }
+
     async fn fill_page(_tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
         attach(page, "backupStorageRefs", std::iter::empty::<(String, Value)>())
     }
@@ -211,6 +219,8 @@ pub fn module() -> Module {
         .api::<api::DeleteVolumeSnapshot>()
         .api::<remove::BatchDeleteVolumeSnapshot>()
         .api::<copy::CreateDataVolumeFromVolumeSnapshot>()
+        .api::<vm::CreateVmInstanceFromVolumeSnapshot>()
+        .api::<vm::CreateVmInstanceFromVolumeSnapshotGroup>()
         .api::<flatten::FlattenVolume>()
         .api::<flatten::FlattenVmInstance>()
         .api::<group::CreateVolumeSnapshotGroup>()

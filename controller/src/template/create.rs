@@ -13,7 +13,7 @@ use crate::image::made::{ANSWER_LIMIT, Made};
 use crate::primary_storage;
 use crate::primary_storage::driver::{Placed, Wanted};
 use crate::snapshot::{VolumeSnapshot, VolumeSnapshotInventory};
-use crate::vm::VmInstanceInventory;
+use crate::vm;
 use crate::volume::{Lies, Volume};
 
 /// How long the storages may take to answer before the work begins.
@@ -44,11 +44,10 @@ impl Create {
         self.from = match self.snapshot {
             Some(snapshot) => {
                 let snapshot: VolumeSnapshotInventory = find(tx, snapshot).await?;
-                is_ready(&format!("snapshot \"{}\"", snapshot.name), &snapshot.status)?;
+                snapshot.must_be_ready()?;
                 snapshot.primary_storage_install_path.unwrap_or_default()
             }
             None => {
-                is_ready(&format!("volume \"{}\"", lies.volume.name), &lies.volume.status)?;
                 self.is_closed(tx, &lies).await?;
                 lies.volume.install_path.clone().unwrap_or_default()
             }
@@ -62,19 +61,7 @@ impl Create {
             let name = &lies.volume.name;
             return Err(codes::STATE.because(format!("volume \"{name}\" was attached or detached meanwhile")));
         }
-        let Some(vm) = lies.volume.vm_instance_uuid else { return Ok(()) };
-        let vm: VmInstanceInventory = find(tx, vm).await?;
-        match vm.state.as_str() {
-            "Stopped" => Ok(()),
-            state => {
-                let details = format!(
-                    "vm \"{}\" is {state} and writes to volume \"{}\": stop it, or take a snapshot and make the \
-                     image of that",
-                    vm.name, lies.volume.name
-                );
-                Err(codes::STATE.because(details))
-            }
-        }
+        vm::closed(tx, &lies.volume, "make the image of that").await.map(|_| ())
     }
 
     async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
@@ -130,13 +117,6 @@ impl Create {
         let image = self.made.uuid().to_string();
         primary_storage::remember_cached(tx, &image, lies.storage.uuid, lies.host.uuid, &self.placed).await?;
         self.made.ready(tx).await
-    }
-}
-
-fn is_ready(what: &str, status: &str) -> Result<()> {
-    match status {
-        "Ready" => Ok(()),
-        _ => Err(codes::STATE.because(format!("{what} is {status}"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Creating a VM: allocate → addresses → images → disks → network → start.
+//! Creating a VM: allocate → addresses → images → disks, or copies → network → start.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::allocate::{self, Demand, Place};
 use super::cd_rom::{self, Needed, NewDrive};
+use super::copied::{COPYING, Source};
 use super::points::{AFTER_CREATE, BEFORE_CREATE, OnHost};
 use super::{
     TOTAL_NUM, VmInstance, VmInstanceInventory, affinity, boot, change, facet, seed, store, targets,
@@ -33,7 +34,7 @@ pub(super) struct Create {
     pub name: String,
     pub description: Option<String>,
     pub offering: Option<Id<Any>>,
-    pub image: Id<Any>,
+    pub image: Option<Id<Any>>,
     pub wanted: Wanted,
     pub platform: String,
     pub architecture: String,
@@ -51,6 +52,9 @@ pub(super) struct Create {
     /// Its root volume begins empty: it is installed from an ISO, which is what `wanted` names.
     #[serde(default)]
     pub empty: bool,
+    /// Its disks are copies, and no image is needed: this is what the root volume is copied from.
+    #[serde(default)]
+    pub source: Option<Source>,
     /// What its CD-ROM drives hold, by their numbers.
     #[serde(default)]
     pub drives: Vec<Option<Wanted>>,
@@ -71,7 +75,7 @@ pub(super) struct Create {
 }
 
 /// A data volume that is made with its VM.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct DataDisk {
     pub offering: Option<Id<Any>>,
     /// Bytes.
@@ -79,6 +83,9 @@ pub(super) struct DataDisk {
     /// System tags.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Of a VM whose disks are copies.
+    #[serde(default)]
+    pub source: Option<Source>,
 }
 
 /// As storages fetch it.
@@ -138,7 +145,7 @@ impl Create {
             storage: storage.uuid,
             home: storage.home(host.uuid),
             host: host.uuid,
-            image: &self.wanted.image,
+            image: self.image,
             install_path: &path,
             size,
         };
@@ -153,7 +160,7 @@ impl Create {
 
     /// Whether what the root volume is made of is there. An ISO is fetched with those in the drives.
     async fn template(&mut self, tx: &mut Tx, storage: Id<PrimaryStorage>, host: Id<Host>) -> Result<()> {
-        if self.empty {
+        if self.empty || self.source.is_some() {
             self.made.in_place = true;
             return Ok(());
         }
@@ -318,6 +325,28 @@ impl Create {
         Ok(())
     }
 
+    async fn copies(&mut self, cx: &Cx) -> Result<()> {
+        let (host, storage) = self.place(cx).await?;
+        if let Some(source) = &self.source {
+            let path = storage.driver()?.root_path(&storage, &self.made.root);
+            self.made.disk = source.copy(cx, &host, &storage, &path).await?;
+        }
+        self.made.data.clear();
+        for (device, disk) in (1..).zip(&self.data) {
+            let lies = Lies::of(&mut cx.read().await?, self.data_id(device)).await?;
+            let path = lies.volume.install_path.as_deref().unwrap_or_default();
+            if let Some(source) = &disk.source {
+                self.made.data.push(source.copy(cx, &lies.host, &lies.storage, path).await?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_copies(&mut self, cx: &Cx) -> Result<()> {
+        self.delete_disk(cx).await?;
+        self.delete_data_disks(cx).await
+    }
+
     async fn network(&mut self, cx: &Cx) -> Result<()> {
         match self.start {
             true => boot::serve(cx, &self.host(cx).await?, self.uuid).await,
@@ -404,8 +433,12 @@ impl Flow for Create {
             .unless(|create| create.made.isos.is_empty())
             .record("cached", Self::cached)
             .act_undo("disk", Self::disk, Self::delete_disk)
+            .unless(|create| create.source.is_some())
             .act_undo("data disks", Self::data_disks, Self::delete_data_disks)
-            .unless(|create| create.data.is_empty())
+            .unless(|create| create.data.is_empty() || create.source.is_some())
+            .act_undo("copies", Self::copies, Self::delete_copies)
+            .limit(COPYING)
+            .unless(|create| create.source.is_none())
             .record("disk ready", Self::disk_ready)
             .act_undo("network", Self::network, Self::unserve)
             .act_undo("start", Self::start, Self::destroy)

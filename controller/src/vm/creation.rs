@@ -12,20 +12,21 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::allocate::{self, Demand, Disk};
-use super::create::{self, Create, DataDisk, Made};
-use super::{VmInstance, VmInstanceInventory, affinity, cd_rom, facet, seed, tag, volume};
-use crate::cluster::{Cluster, ClusterInventory};
+use super::allocate::{Demand, Disk};
+use super::create::{self, Create, DataDisk};
+use super::wish::{Begins, VmType, Wish};
+use super::{VmInstance, VmInstanceInventory, cd_rom, facet, seed, volume};
+use crate::cluster::Cluster;
 use crate::disk_offering::{DiskOffering, DiskOfferingInventory};
-use crate::host::{Host, HostInventory};
+use crate::host::Host;
 use crate::image::{self, Image, ImageSource};
-use crate::l3::{L3Network, L3NetworkInventory};
-use crate::offering::{InstanceOffering, InstanceOfferingInventory};
+use crate::l3::L3Network;
+use crate::offering::InstanceOffering;
+use crate::primary_storage::PrimaryStorage;
 use crate::primary_storage::driver::Wanted;
-use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
 use crate::ssh_key_pair::SshKeyPair;
 use crate::validate::{self, Architecture, Platform, within};
-use crate::zone::{Zone, ZoneInventory};
+use crate::zone::Zone;
 
 /// `strategy` of a creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -34,13 +35,6 @@ pub enum CreationStrategy {
     InstantStart,
     JustCreate,
     CreateStopped,
-}
-
-/// `type` of a VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum VmType {
-    UserVm,
-    ApplianceVm,
 }
 
 api! {
@@ -79,23 +73,9 @@ api! {
     }
 }
 
-/// CPU, memory and what comes with them, of an offering or given one by one.
-struct Size {
-    cpu: i64,
-    cpu_speed: i64,
-    memory: i64,
-    reserved_memory: i64,
-    strategy: String,
-}
-
 impl CreateVmInstance {
     fn check(&self) -> Result<()> {
-        validate::name("name", &self.name)?;
-        if self.r#type == Some(VmType::ApplianceVm) {
-            return Err(
-                codes::UNIMPLEMENTED.because("appliance VMs are not supported yet: leave \"type\" out")
-            );
-        }
+        self.wish().check()?;
         if self.strategy == Some(CreationStrategy::JustCreate) {
             let details = "\"strategy\" JustCreate is not supported yet: use CreateStopped";
             return Err(codes::UNIMPLEMENTED.because(details));
@@ -105,75 +85,25 @@ impl CreateVmInstance {
         validate::unsupported("diskAOs", &self.disk_aos)
     }
 
-    async fn size(&self, tx: &mut Tx) -> Result<Size> {
-        let Some(offering) = self.instance_offering_uuid else {
-            let (Some(cpu), Some(memory)) = (self.cpu_num, self.memory_size) else {
-                let details = "give either \"instanceOfferingUuid\" or both \"cpuNum\" and \"memorySize\"";
-                return Err(codes::INVALID_ARGUMENT.because(details));
-            };
-            let (reserved_memory, strategy) =
-                (self.reserved_memory_size.unwrap_or(0), allocate::LEAST_VM.into());
-            return Ok(Size { cpu, cpu_speed: 0, memory, reserved_memory, strategy });
-        };
-        let offering: InstanceOfferingInventory = find(tx, offering).await?;
-        if offering.state != "Enabled" {
-            let details = format!("instance offering \"{}\" is {}", offering.name, offering.state);
-            return Err(codes::STATE.because(details));
-        }
-        Ok(Size {
-            cpu: self.cpu_num.unwrap_or(offering.cpu_num),
-            cpu_speed: offering.cpu_speed,
-            memory: self.memory_size.unwrap_or(offering.memory_size),
-            reserved_memory: self.reserved_memory_size.unwrap_or(offering.reserved_memory_size),
-            strategy: offering.allocator_strategy,
-        })
-    }
-
-    /// The networks, each once and enabled, and the default one among them.
-    async fn networks(&self, tx: &mut Tx) -> Result<(Vec<Id<L3Network>>, Option<Id<L3Network>>)> {
-        let wanted = self.l3_network_uuids.clone().unwrap_or_default();
-        for (n, l3) in wanted.iter().enumerate() {
-            let network: L3NetworkInventory = find(tx, *l3).await?;
-            if wanted[..n].contains(l3) {
-                let details = format!("l3 network \"{}\" is named twice in \"l3NetworkUuids\"", network.name);
-                return Err(codes::INVALID_ARGUMENT.because(details));
-            }
-            if network.state != "Enabled" {
-                return Err(
-                    codes::STATE.because(format!("l3 network \"{}\" is {}", network.name, network.state))
-                );
-            }
-        }
-        let default = self.default_l3_network_uuid.or(wanted.first().copied());
-        if default.is_some_and(|default| !wanted.contains(&default)) {
-            let details = "\"defaultL3NetworkUuid\" must be one of \"l3NetworkUuids\"";
-            return Err(codes::INVALID_ARGUMENT.because(details));
-        }
-        Ok((wanted, default))
-    }
-
-    /// Where it may be; every place that is named must exist.
-    async fn scope(&self, tx: &mut Tx) -> Result<Demand> {
-        if let Some(zone) = self.zone_uuid {
-            find::<ZoneInventory>(tx, zone).await?;
-        }
-        if let Some(cluster) = self.cluster_uuid {
-            find::<ClusterInventory>(tx, cluster).await?;
-        }
-        if let Some(host) = self.host_uuid {
-            find::<HostInventory>(tx, host).await?;
-        }
-        if let Some(storage) = self.primary_storage_uuid_for_root_volume {
-            find::<PrimaryStorageInventory>(tx, storage).await?;
-        }
-        Ok(Demand {
-            hypervisor: "KVM".into(),
+    /// What is not said of its disks.
+    fn wish(&self) -> Wish {
+        Wish {
+            uuid: self.resource_uuid,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            r#type: self.r#type,
+            offering: self.instance_offering_uuid,
+            cpu: self.cpu_num,
+            memory: self.memory_size,
+            reserved_memory: self.reserved_memory_size,
+            l3_networks: self.l3_network_uuids.clone(),
+            default_l3: self.default_l3_network_uuid,
             zone: self.zone_uuid,
             cluster: self.cluster_uuid,
             host: self.host_uuid,
             storage: self.primary_storage_uuid_for_root_volume,
-            ..Demand::default()
-        })
+            start: self.strategy.unwrap_or_default() == CreationStrategy::InstantStart,
+        }
     }
 
     /// The size that is wanted of the root volume, if one is.
@@ -215,20 +145,13 @@ impl CreateVmInstance {
         let mut disks = Vec::new();
         for offering in self.data_disk_offering_uuids.iter().flatten() {
             let size = offered(tx, *offering).await?.disk_size;
-            disks.push(DataDisk { offering: Some(offering.cast()), size, tags: Vec::new() });
+            disks.push(DataDisk { offering: Some(offering.cast()), size, ..DataDisk::default() });
         }
         for size in self.data_disk_sizes.iter().flatten() {
             within("dataDiskSizes", *size, SIZE)?;
-            disks.push(DataDisk { offering: None, size: *size, tags: Vec::new() });
+            disks.push(DataDisk { size: *size, ..DataDisk::default() });
         }
-        let most = tx.engine().setting(&volume::MOST);
-        if i64::try_from(disks.len()).unwrap_or(i64::MAX) > most {
-            let details = format!(
-                "{} data volumes are wanted, at most {most} may be by kvm.dataVolume.maxNum",
-                disks.len()
-            );
-            return Err(codes::INVALID_ARGUMENT.because(details));
-        }
+        volume::check_number(tx, disks.len())?;
         self.tag(&mut disks)?;
         Ok(disks)
     }
@@ -250,39 +173,18 @@ impl CreateVmInstance {
         Ok(())
     }
 
-    /// What lies in its CD-ROM drives.
-    async fn drives(
-        &self,
-        tx: &mut Tx,
-        tags: &Tags,
-        first: Option<Id<Image>>,
-    ) -> Result<Vec<Option<Wanted>>> {
-        let mut drives = Vec::new();
-        for iso in cd_rom::drives(tx, tags, first)? {
-            drives.push(match iso {
-                None => None,
-                Some(iso) => {
-                    let source = image::source(tx, iso, self.zone_uuid).await?;
-                    cd_rom::must_be_iso(&source.name, &source.media_type)?;
-                    Some(create::wanted(&source, iso))
-                }
-            });
-        }
-        Ok(drives)
-    }
-
     /// What such a VM needs of a place, and how places are ordered.
     pub(super) async fn demand(&self, tx: &mut Tx, tags: &Tags) -> Result<(Demand, String)> {
         self.check()?;
-        let (image, size) = (self.image()?, self.size(tx).await?);
-        allocate::check_size(size.cpu, size.memory)?;
+        let (image, wish) = (self.image()?, self.wish());
+        let size = wish.size(tx).await?;
         let source = image::source(tx, image, self.zone_uuid).await?;
-        let drives = self.drives(tx, tags, is_iso(&source).then_some(image)).await?;
-        let more = beside(image, &drives, &self.data_disks(tx).await?);
+        let drives = drives(tx, tags, is_iso(&source).then_some(image), self.zone_uuid).await?;
+        let more = beside(Some(image), &drives, &self.data_disks(tx).await?);
         let disk = Disk { image: image.to_string(), more, ..self.disk(tx, &source).await? };
-        let (l3_networks, _) = self.networks(tx).await?;
+        let (l3_networks, _) = wish.networks(tx).await?;
         let (cpu, memory) = (size.cpu, size.memory);
-        let scope = bound(self.scope(tx).await?, tags)?;
+        let scope = wish.scope(tx, tags).await?;
         Ok((Demand { cpu, memory, l3_networks, disk: Some(disk), ..scope }, size.strategy))
     }
 
@@ -291,10 +193,13 @@ impl CreateVmInstance {
     }
 
     async fn plan(self, tx: &mut Tx, job: &Job) -> Result<Create> {
-        let image = self.image()?;
-        let size = self.size(tx).await?;
-        allocate::check_size(size.cpu, size.memory)?;
-        allocate::check_strategy(&size.strategy)?;
+        let (image, wish) = (self.image()?, self.wish());
+        let size = wish.size(tx).await?;
+        let begins = self.begins(tx, job, image).await?;
+        wish.plan(tx, job, size, begins).await
+    }
+
+    async fn begins(self, tx: &mut Tx, job: &Job, image: Id<Image>) -> Result<Begins> {
         let source = image::source(tx, image, self.zone_uuid).await?;
         let empty = is_iso(&source);
         if !empty && source.media_type != "RootVolumeTemplate" {
@@ -309,43 +214,25 @@ impl CreateVmInstance {
             false => None,
         };
         let data = self.data_disks(tx).await?;
-        let drives = self.drives(tx, job.tags(), empty.then_some(image)).await?;
-        let (l3_networks, default_l3) = self.networks(tx).await?;
-        let addresses = tag::addresses(job.tags(), &l3_networks)?;
+        let drives = drives(tx, job.tags(), empty.then_some(image), self.zone_uuid).await?;
         let keys = self.ssh_key_pair_uuids.as_deref().unwrap_or_default();
-        let seed::Asked { keys, user_data } = seed::Asked::of(tx, keys, job.tags()).await?;
-        let more = beside(image, &drives, &data);
+        let seed = seed::Asked::of(tx, keys, job.tags()).await?;
+        let more = beside(Some(image), &drives, &data);
         let disk = Disk { image: image.to_string(), more, ..self.disk(tx, &source).await? };
-        let scope = bound(self.scope(tx).await?, job.tags())?;
-        affinity::check_owner(tx, &scope.groups, job.account()).await?;
-        let (cpu, memory) = (size.cpu, size.memory);
-        let demand = Demand { cpu, memory, l3_networks, disk: Some(disk), ..scope };
-        Ok(Create {
-            uuid: self.resource_uuid.unwrap_or(job.id().cast()),
-            account: job.account(),
-            offering: self.instance_offering_uuid.map(Id::cast),
-            image: image.cast(),
+        Ok(Begins {
+            image: Some(image),
             wanted: create::wanted(&source, image),
             empty,
-            drives,
+            source: None,
+            disk,
             data,
+            drives,
             boot_mode,
-            keys,
-            user_data,
+            seed,
             platform: self.platform.map_or(source.platform, |platform| platform.name().to_owned()),
             architecture: self.architecture.unwrap_or_default().name().to_owned(),
             guest_os_type: self.guest_os_type.or(source.guest_os_type),
             virtio: self.virtio.unwrap_or(source.virtio),
-            cpu_speed: size.cpu_speed,
-            reserved_memory: size.reserved_memory,
-            strategy: size.strategy,
-            default_l3,
-            addresses,
-            start: self.strategy.unwrap_or_default() == CreationStrategy::InstantStart,
-            name: self.name,
-            description: self.description,
-            demand,
-            made: Made::default(),
         })
     }
 }
@@ -363,17 +250,33 @@ impl Api for CreateVmInstance {
     }
 }
 
-/// The bytes of what is made beside a root volume of the image: ISOs that are fetched, data volumes.
-fn beside(image: Id<Image>, drives: &[Option<Wanted>], data: &[DataDisk]) -> i64 {
-    let image = image.to_string();
-    let isos = drives.iter().flatten().filter(|iso| iso.image != image).map(|iso| iso.actual_size);
-    isos.chain(data.iter().map(|disk| disk.size)).sum()
+/// What lies in the CD-ROM drives of a new VM; `first` is what it is installed from.
+pub(super) async fn drives(
+    tx: &mut Tx,
+    tags: &Tags,
+    first: Option<Id<Image>>,
+    zone: Option<Id<Zone>>,
+) -> Result<Vec<Option<Wanted>>> {
+    let mut drives = Vec::new();
+    for iso in cd_rom::drives(tx, tags, first)? {
+        drives.push(match iso {
+            None => None,
+            Some(iso) => {
+                let source = image::source(tx, iso, zone).await?;
+                cd_rom::must_be_iso(&source.name, &source.media_type)?;
+                Some(create::wanted(&source, iso))
+            }
+        });
+    }
+    Ok(drives)
 }
 
-/// With what the tags say of where it may be.
-fn bound(demand: Demand, tags: &Tags) -> Result<Demand> {
-    let affinity::Bonds { groups, host_tags } = affinity::Bonds::wanted(tags)?;
-    Ok(Demand { groups, host_tags, ..demand })
+/// The bytes of what is made beside a root volume of the image: ISOs that are fetched, data volumes.
+pub(super) fn beside(image: Option<Id<Image>>, drives: &[Option<Wanted>], data: &[DataDisk]) -> i64 {
+    let image = image.map(|image| image.to_string());
+    let other = |iso: &&Wanted| Some(&iso.image) != image.as_ref();
+    let isos = drives.iter().flatten().filter(other).map(|iso| iso.actual_size);
+    isos.chain(data.iter().map(|disk| disk.size)).sum()
 }
 
 /// From 1 MiB to 64 TiB.

@@ -142,6 +142,11 @@ async fn said(tx: &mut Tx, tag: &SystemTag, vm: Id<VmInstance>) -> Result<Option
     Ok(tag::of(tx, tag, vm.cast()).await?.first().and_then(|text| word(text)))
 }
 
+/// How the VM boots, where that is said.
+pub(super) async fn boot_mode(tx: &mut Tx, vm: Id<VmInstance>) -> Result<Option<String>> {
+    said(tx, &BOOT_MODE, vm).await
+}
+
 /// Says it, in place of what was said before; nothing takes that away.
 async fn say(job: Job, tag: &'static SystemTag, vm: Id<VmInstance>, word: Option<String>) -> Result<Settled> {
     job.write(move |tx| {

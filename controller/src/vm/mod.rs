@@ -27,6 +27,7 @@ mod candidate;
 mod cascade;
 mod cd_rom;
 mod change;
+mod copied;
 mod create;
 mod creation;
 pub mod drift;
@@ -34,6 +35,7 @@ mod evacuate;
 mod facet;
 mod facts;
 pub mod fallen;
+mod from;
 mod life;
 mod migrate;
 mod nic;
@@ -46,6 +48,7 @@ mod store;
 mod tag;
 mod targets;
 mod volume;
+mod wish;
 
 use std::time::Duration;
 
@@ -70,7 +73,10 @@ use crate::offering::InstanceOfferingInventory;
 use crate::volume::VolumeInventory;
 use crate::zone::{Zone, ZoneInventory};
 
+pub use copied::{Original, Source, closed};
+pub use from::{Copied, StartStrategy};
 pub use volume::told;
+pub use wish::{VmType, Wish};
 
 /// Marks ids of VMs.
 #[derive(Debug)]
@@ -227,6 +233,7 @@ pub fn module() -> Module {
     points::add_to(priority::add_to(candidate::add_to(facts::add_to(change::add_to(cd_rom::add_to(module))))))
         .query::<VmInstanceInventory>("QueryVmInstance", "/vm-instances")
         .api::<creation::CreateVmInstance>()
+        .api::<from::CreateVmInstanceFromVolume>()
         .api::<api::StartVmInstance>()
         .api::<api::StopVmInstance>()
         .api::<api::RebootVmInstance>()

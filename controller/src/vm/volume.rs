@@ -26,6 +26,17 @@ pub(crate) const MOST: Setting<i64> = Setting {
     read: number::<1, 250>,
 };
 
+/// Refuses more data volumes than a VM may have.
+pub(super) fn check_number(tx: &Tx, wanted: usize) -> Result<()> {
+    let most = tx.engine().setting(&MOST);
+    match i64::try_from(wanted).is_ok_and(|wanted| wanted <= most) {
+        true => Ok(()),
+        false => Err(codes::INVALID_ARGUMENT.because(format!(
+            "{wanted} data volumes are wanted, at most {most} may be by kvm.dataVolume.maxNum"
+        ))),
+    }
+}
+
 /// What a start and a plugging tell the host of a volume. ZStack's agents want to be told of local storage only.
 pub fn told(volume: VolumeInventory, virtio: bool) -> call::Volume {
     call::Volume {

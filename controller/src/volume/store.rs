@@ -128,7 +128,8 @@ pub struct NewRoot<'a> {
     pub home: Option<Id<Host>>,
     /// Who makes it.
     pub host: Id<Host>,
-    pub image: &'a str,
+    /// What it stands on; a copy stands alone.
+    pub image: Option<Id<Any>>,
     pub install_path: &'a str,
     /// Bytes.
     pub size: i64,

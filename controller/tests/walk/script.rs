@@ -25,6 +25,7 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter { name: "devices", read: |world| Box::pin(devices(world)) },
     Chapter { name: "guests", read: |world| Box::pin(guests(world)) },
     Chapter { name: "moves", read: |world| Box::pin(moves(world)) },
+    Chapter { name: "copies", read: |world| Box::pin(copies(world)) },
     Chapter { name: "templates", read: |world| Box::pin(templates(world)) },
     Chapter { name: "snapshots", read: |world| Box::pin(snapshots(world)) },
     Chapter { name: "host", read: |world| Box::pin(host(world)) },
@@ -85,6 +86,11 @@ async fn expunge_vm(world: &mut World, vm: &str) {
     world.act(format!("/vm-instances/{vm}/actions"), "expungeVmInstance").await;
 }
 
+async fn expunge_disk(world: &mut World, disk: &str) {
+    world.delete(format!("/volumes/{disk}")).await;
+    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+}
+
 async fn vm(world: &mut World) {
     let vm = add_vm(world, json!({})).await;
     let actions = format!("/vm-instances/{vm}/actions");
@@ -127,8 +133,7 @@ async fn devices(world: &mut World) {
     let placed = world.post_tagged("/volumes/data", params, &there).await;
     world.post(format!("/volumes/{placed}/vm-instances/{vm}"), json!({})).await;
     expunge_vm(world, &vm).await;
-    world.delete(format!("/volumes/{placed}")).await;
-    world.act(format!("/volumes/{placed}/actions"), "expungeDataVolume").await;
+    expunge_disk(world, &placed).await;
 }
 
 async fn add_iso(world: &mut World, name: &str) -> String {
@@ -181,8 +186,7 @@ async fn guests(world: &mut World) {
     grow(world, false).await;
     expunge_vm(world, &vm).await;
     for disk in [first, second] {
-        world.delete(format!("/volumes/{disk}")).await;
-        world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+        expunge_disk(world, &disk).await;
     }
     for image in [iso, tools, other] {
         expunge_image(world, &image).await;
@@ -234,9 +238,45 @@ async fn snapshots(world: &mut World) {
     let path = format!("/volumes/data/from/volume-snapshots/{loose}");
     let copied = world.post(path, json!({ "name": "copied" })).await;
     for disk in [&disk, &copied] {
-        world.delete(format!("/volumes/{disk}")).await;
-        world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+        expunge_disk(world, disk).await;
     }
+    expunge_vm(world, &vm).await;
+}
+
+/// VMs of a group of snapshots, of a snapshot and of volumes; and one that boots from another of its volumes.
+async fn copies(world: &mut World) {
+    let vm = add_vm(world, json!({ "strategy": "CreateStopped", "dataDiskSizes": [1 << 30] })).await;
+    let (root, actions) = (world.root_of(&vm).await, format!("/vm-instances/{vm}/actions"));
+    let disk = world.first(&format!("/volumes?q=vmInstanceUuid={vm}&q=type=Data")).await;
+    let group = json!({ "rootVolumeUuid": root, "name": "both" });
+    let group = world.post("/volume-snapshots/group", group).await;
+    let one = world.first(&format!("/volume-snapshots?q=volumeUuid={root}")).await;
+    let wish = world.site.vm_of_nothing("copy");
+    let mut of_volume = wish.clone();
+    of_volume["volumeUuid"] = json!(root);
+    let snapshots = "/vm-instances/from/volume-snapshots";
+    for (path, wish) in [
+        (format!("{snapshots}/group/{group}"), &wish),
+        (format!("{snapshots}/{one}"), &wish),
+        ("/vm-instances/from/volume".into(), &of_volume),
+    ] {
+        let copy = world.post(path, wish.clone()).await;
+        let disks = format!("/volumes?q=vmInstanceUuid={copy}&q=type=Data");
+        let with_disk = world.count(&disks).await > 0;
+        let copied = if with_disk { Some(world.first(&disks).await) } else { None };
+        expunge_vm(world, &copy).await;
+        if let Some(copied) = copied {
+            expunge_disk(world, &copied).await;
+        }
+    }
+    for volume in [&disk, &root] {
+        world.act_with(&actions, "setVmBootVolume", json!({ "volumeUuid": volume })).await;
+    }
+    world.delete(format!("/volumes/{disk}/vm-instances")).await;
+    of_volume["volumeUuid"] = json!(disk);
+    let copy = world.post("/vm-instances/from/volume", of_volume).await;
+    expunge_vm(world, &copy).await;
+    expunge_disk(world, &disk).await;
     expunge_vm(world, &vm).await;
 }
 
@@ -254,8 +294,7 @@ async fn templates(world: &mut World) {
     let made = json!({ "name": "made", "primaryStorageUuid": world.site.primary_storage,
         "hostUuid": world.site.hosts[0] });
     let disk = world.post(format!("/volumes/data/from/data-volume-templates/{data}"), made).await;
-    world.delete(format!("/volumes/{disk}")).await;
-    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    expunge_disk(world, &disk).await;
     for image in [golden, data] {
         world.delete(format!("/images/{image}")).await;
         world.act(format!("/images/{image}/actions"), "expungeImage").await;
@@ -278,8 +317,7 @@ async fn moves(world: &mut World) {
         world.act_with(&actions, "migrateVm", json!({ "hostUuid": to })).await;
     }
     expunge_vm(world, &vm).await;
-    world.delete(format!("/volumes/{disk}")).await;
-    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    expunge_disk(world, &disk).await;
     world.delete(format!("/hosts/{host}")).await;
 }
 
@@ -328,6 +366,10 @@ async fn shared(world: &mut World) {
     world.act(&actions, "stopVmInstance").await;
     world.act(format!("/volume-snapshots/{first}/actions"), "revertVolumeFromSnapshot").await;
     world.delete(format!("/volume-snapshots/{first}")).await;
+    let mut of_root = world.site.vm_of_nothing("copy");
+    of_root["volumeUuid"] = json!(root);
+    let copy = world.post("/vm-instances/from/volume", of_root).await;
+    expunge_vm(world, &copy).await;
     world.act(&actions, "reimageVmInstance").await;
     world.act_with(&actions, "startVmInstance", json!({ "hostUuid": host })).await;
     // It moves, or is stopped when that fails.
@@ -336,8 +378,7 @@ async fn shared(world: &mut World) {
         world.act_with(format!("/hosts/{host}/actions"), "changeHostState", change).await;
     }
     expunge_vm(world, &vm).await;
-    world.delete(format!("/volumes/{disk}")).await;
-    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    expunge_disk(world, &disk).await;
     let all = json!({ "force": true });
     let actions = format!("/primary-storage/{storage}/actions");
     world.act_with(&actions, "cleanUpImageCacheOnPrimaryStorage", all).await;
@@ -381,8 +422,7 @@ async fn ha(world: &mut World) {
     for vm in [first, second, keeper] {
         expunge_vm(world, &vm).await;
     }
-    world.delete(format!("/volumes/{disk}")).await;
-    world.act(format!("/volumes/{disk}/actions"), "expungeDataVolume").await;
+    expunge_disk(world, &disk).await;
     world.delete(format!("/primary-storage/{storage}")).await;
     world.delete(format!("/hosts/{host}")).await;
 }

@@ -1,5 +1,6 @@
 //! What a VM is made of, changed: its size, its disk, its NICs.
 
+mod boot_volume;
 mod image;
 mod nic;
 mod nic_network;
@@ -60,6 +61,7 @@ const SETTINGS: &[AnySetting] = &[GROWS.entry(|text| GROWS.accepts(text)).one_of
 const EVENTS: &[(&str, &str)] = &[
     ("/vm/resized", "it has other CPUs or memory, now or once it was stopped: cpuNum, memorySize, atOnce"),
     ("/vm/reimaged", "its root volume shows its image again"),
+    ("/vm/bootVolume/changed", "it boots from another of its volumes: rootVolumeUuid, before"),
     ("/vm/nic/changed", "one of its NICs is another: vmNicUuid"),
 ];
 
@@ -68,6 +70,7 @@ pub(super) fn add_to(module: Module) -> Module {
         .api::<update::UpdateVmInstance>()
         .api::<size::ChangeInstanceOffering>()
         .api::<image::ReimageVmInstance>()
+        .api::<boot_volume::SetVmBootVolume>()
         .api::<nic_network::SetVmStaticIp>()
         .api::<nic::DeleteVmStaticIp>()
         .api::<nic_network::ChangeVmNicNetwork>()
@@ -76,6 +79,7 @@ pub(super) fn add_to(module: Module) -> Module {
         .api::<nic::UpdateVmNicDriver>()
         .flow::<size::Resize>()
         .flow::<image::Reimage>()
+        .flow::<boot_volume::SetBootVolume>()
         .flow::<nic_network::Move>()
         .flow::<nic::Switch>()
         .settings(SETTINGS)

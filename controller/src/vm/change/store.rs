@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::l3::{Address, L3Network};
 use crate::nic::VmNic;
 use crate::vm::VmInstance;
-use crate::volume::Volume;
+use crate::volume::{Volume, VolumeInventory};
 
 const SIZE: &str = "SELECT cpu_num, memory_size, next_cpu_num, next_memory_size, cpu_speed, \
      instance_offering_uuid, allocator_strategy FROM vm_instance WHERE uuid = $1";
@@ -13,6 +13,9 @@ const RESIZE: &str = "UPDATE vm_instance SET cpu_num = $2, memory_size = $3, nex
      next_memory_size = $5, cpu_speed = $6, instance_offering_uuid = $7, allocator_strategy = $8, \
      last_op_date = $9 WHERE uuid = $1";
 const REIMAGE: &str = "UPDATE volume SET install_path = $2, size = $3, actual_size = $4, last_op_date = $5 \
+     WHERE uuid = $1";
+const PLACE_OF_DISK: &str = "UPDATE volume SET type = $2, device_id = $3, last_op_date = $4 WHERE uuid = $1";
+const ROOT: &str = "UPDATE vm_instance SET root_volume_uuid = $2, image_uuid = $3, last_op_date = $4 \
      WHERE uuid = $1";
 const READDRESS: &str = "UPDATE vm_nic SET l3_network_uuid = $2, ip = $3, netmask = $4, gateway = $5, \
      last_op_date = $6 WHERE uuid = $1";
@@ -51,6 +54,20 @@ pub(super) async fn reimage(
     actual_size: Option<i64>,
 ) -> Result<()> {
     tx.exec(REIMAGE, args![volume, path, size, actual_size, Stamp::now()]).await?;
+    Ok(())
+}
+
+/// The two change places, and the VM shows the image of the one that it boots from.
+pub(super) async fn swap(
+    tx: &mut Tx,
+    vm: Id<VmInstance>,
+    root: &VolumeInventory,
+    data: &VolumeInventory,
+) -> Result<()> {
+    let now = Stamp::now();
+    tx.exec(PLACE_OF_DISK, args![root.uuid, &data.r#type, data.device_id, now]).await?;
+    tx.exec(PLACE_OF_DISK, args![data.uuid, &root.r#type, root.device_id, now]).await?;
+    tx.exec(ROOT, args![vm, data.uuid, data.root_image_uuid, now]).await?;
     Ok(())
 }
 
