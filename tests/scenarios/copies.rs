@@ -80,8 +80,8 @@ async fn a_vm_of_a_snapshot_runs_beside_the_vm_that_it_shows_and_outlives_it() {
     let site = Site::start().await;
     let web = made(&site, json!({})).await;
     let (uuid, root) = (text(&web, "uuid"), text(&web, "rootVolumeUuid"));
-    let (taken, before) = (snapshot(&site, &root).await, site.capacity().await);
     act(&site, &uuid, "setVmBootMode", json!({ "bootMode": "UEFI" })).await;
+    let (taken, before) = (snapshot(&site, &root).await, site.capacity().await);
     act(&site, &uuid, "updateVmInstance", json!({ "platform": "Windows" })).await;
     let fetched = site.world().count(localstorage::Download::PATH);
     let from = format!("/vm-instances/from/volume-snapshots/{taken}");

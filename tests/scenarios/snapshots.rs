@@ -215,3 +215,24 @@ async fn a_chain_grows_no_deeper_than_it_may() {
     site.api.delete(&format!("/volume-snapshots/{second}")).await.unwrap();
     site.snapshot(&vm.root, "c").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_has_the_tags_that_came_with_it_and_its_vm_keeps_its_own() {
+    let site = Site::start().await;
+    let vm = site.made("web").await;
+    let own = json!({ "resourceType": "VmInstanceVO", "resourceUuid": vm.uuid, "tag": "production" });
+    site.api.create("/user-tags", own).await.unwrap();
+    let path = format!("/volumes/{}/volume-snapshots", vm.root);
+    let call = json!({ "params": { "name": "tonight" }, "userTags": ["nightly"] });
+    let made = site.api.call(Method::POST, &path, call).await.unwrap()["inventory"].clone();
+    for (of, tag) in [(made["uuid"].as_str().unwrap(), "nightly"), (&vm.uuid, "production")] {
+        let tags = site.list(&format!("/user-tags?q=resourceUuid={of}")).await;
+        assert_eq!(tags.iter().map(|tag| &tag["tag"]).collect::<Vec<_>>(), [tag], "{tags:?}");
+    }
+    site.world().refuse(snapshot::Take::PATH, "the disk is full");
+    let call = json!({ "params": { "name": "never" }, "userTags": ["nightly"] });
+    let refused = site.refused(Method::POST, &path, call).await;
+    assert!(refused.details.contains("the disk is full"), "{refused:?}");
+    let tags = site.list("/user-tags").await;
+    assert_eq!(tags.len(), 2, "what was not made has none: {tags:?}");
+}

@@ -56,11 +56,16 @@ pub(super) async fn admit(engine: &Engine, entry: &Entry, session: &Session, par
 
 /// The resource that a call makes or is about, for its record.
 pub(super) fn resource(route: &Route, params: &Value, job: Id<Any>) -> Option<Id<Any>> {
-    if makes(route) {
-        return Some(id_at(params, "resourceUuid").next().unwrap_or(job));
+    if let Some(made) = made(route, params, job) {
+        return Some(made);
     }
     let path = route.in_path().next();
     ["uuid"].into_iter().chain(path).find_map(|name| id_at(params, name).next())
+}
+
+/// The resource that a call makes, where who calls could have chosen its uuid.
+pub(crate) fn made(route: &Route, params: &Value, job: Id<Any>) -> Option<Id<Any>> {
+    makes(route).then(|| id_at(params, "resourceUuid").next().unwrap_or(job))
 }
 
 /// Whether the call makes a resource, whose uuid the client may choose: where one must be named, it is there.

@@ -31,6 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use access::made;
 pub use access::permit;
 pub use intercept::{CALLS, Calling, Intercept};
 pub use job::{Job, Settled};

@@ -518,7 +518,7 @@ async fn run_records<F: Flow>(
         hook.at(place, Phase::Before)?;
         run(flow, tx).await?;
         if let Some(job) = row.job.filter(|_| at == 0) {
-            tag::born(tx, job, row.resource).await?;
+            tag::born_of_flow(tx, job, row.resource).await?;
         }
         hook.at(place, Phase::After)?;
         at += 1;

@@ -15,7 +15,7 @@ mod store;
 use serde_json::{Map, Value};
 
 pub use pattern::{Hold, SystemTag, Tokens};
-pub(crate) use store::{OWNER, TEXT, born, ends, forget_if_gone, table, unborn};
+pub(crate) use store::{OWNER, TEXT, born, born_of_flow, ends, forget_if_gone, table, unborn};
 pub use store::{
     all_of, delete, drop_inherent, drop_orphans, enter_inherent, fits, of, put_system, put_user, replace,
     replace_all, shown,

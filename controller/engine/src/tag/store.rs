@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{SystemTag, Wanted, invalid, pattern, plain, types};
+use crate::api;
 use crate::args;
 use crate::db::Tx;
 use crate::engine::Engine;
@@ -31,8 +32,9 @@ const FORGET_SYSTEM: &str = "DELETE FROM system_tag WHERE resource_uuid = $1";
 const DELETE_USER: &str = "DELETE FROM user_tag WHERE uuid = $1";
 const DELETE_SYSTEM: &str = "DELETE FROM system_tag WHERE uuid = $1";
 const CALL: &str = "SELECT api, params FROM job WHERE uuid = $1";
-const BIRTH: &str = "SELECT api, params, EXISTS (SELECT 1 FROM user_tag WHERE resource_uuid = $2) \
-     OR EXISTS (SELECT 1 FROM system_tag WHERE resource_uuid = $2) AS tagged FROM job WHERE uuid = $1";
+const BIRTH: &str = "SELECT api, params, EXISTS (SELECT 1 FROM user_tag WHERE resource_uuid IN ($2, job.resource)) \
+     OR EXISTS (SELECT 1 FROM system_tag WHERE resource_uuid IN ($2, job.resource)) AS tagged \
+     FROM job WHERE uuid = $1";
 
 /// So many tags without a resource are taken at a time.
 const ORPHANS: usize = 1000;
@@ -196,20 +198,40 @@ pub async fn delete(tx: &mut Tx, uuid: Id<Any>) -> Result<bool> {
     Ok(tx.exec(DELETE_USER, args![uuid]).await? + tx.exec(DELETE_SYSTEM, args![uuid]).await? > 0)
 }
 
-/// The resource that the job's call makes has just been written: so are its tags, and no others.
-pub(crate) async fn born(tx: &mut Tx, job: Id<Any>, resource: Id<Any>) -> Result<()> {
-    let call = tx.opt::<(String, String, bool)>(BIRTH, args![job, resource]).await?;
-    let Some((api, params, tagged)) = call else { return Ok(()) };
-    let engine = tx.engine();
-    let Some((kind, wanted)) = made_by(&engine, &api, &params)? else { return Ok(()) };
+/// What the job's call makes has just been written by its flow, which works on it, or on what it is a part of: so
+/// are its tags, and no others.
+pub(crate) async fn born_of_flow(tx: &mut Tx, job: Id<Any>, works_on: Id<Any>) -> Result<()> {
+    match birth(tx, job, works_on).await? {
+        Some((birth, tagged)) => give(tx, &birth, birth.uuid.unwrap_or(works_on), tagged).await,
+        None => Ok(()),
+    }
+}
+
+/// The same of what a unit has written that says what it made.
+pub(crate) async fn born(tx: &mut Tx, job: Id<Any>, made: Id<Any>) -> Result<()> {
+    match birth(tx, job, made).await? {
+        Some((birth, tagged)) => give(tx, &birth, made, tagged).await,
+        None => Ok(()),
+    }
+}
+
+/// What the job's call makes, and whether it, or `about`, has tags.
+async fn birth(tx: &mut Tx, job: Id<Any>, about: Id<Any>) -> Result<Option<(Birth, bool)>> {
+    let call = tx.opt::<(String, String, bool)>(BIRTH, args![job, about]).await?;
+    let Some((api, params, tagged)) = call else { return Ok(None) };
+    Ok(made_by(&tx.engine(), job, &api, &params)?.map(|birth| (birth, tagged)))
+}
+
+async fn give(tx: &mut Tx, birth: &Birth, resource: Id<Any>, tagged: bool) -> Result<()> {
+    let (engine, kind) = (tx.engine(), birth.kind);
     if tagged {
         forget(tx, resource).await?;
     }
-    for text in &wanted.user {
+    for text in &birth.wanted.user {
         let row = args![Id::<Any>::random(), resource, format!("{kind}VO"), text, Stamp::now()];
         tx.exec(PUT_USER, row).await?;
     }
-    for text in &wanted.system {
+    for text in &birth.wanted.system {
         let (tag, _) = pattern::recognised(engine.system_tags(), kind, text)?;
         if tag.hold != Hold::Kept {
             insert(tx, kind, resource, (&tag, text), Id::random()).await?;
@@ -218,10 +240,11 @@ pub(crate) async fn born(tx: &mut Tx, job: Id<Any>, resource: Id<Any>) -> Result
     Ok(())
 }
 
-/// The resource that the job's call had made was taken back.
-pub(crate) async fn unborn(tx: &mut Tx, job: Id<Any>, resource: Id<Any>) -> Result<()> {
-    match of_call(tx, job).await? {
-        Some((kind, _)) => forget_if_gone(tx, kind, resource).await,
+/// What the job's call had made by a flow was taken back.
+pub(crate) async fn unborn(tx: &mut Tx, job: Id<Any>, works_on: Id<Any>) -> Result<()> {
+    let Some((api, params)) = tx.opt::<(String, String)>(CALL, args![job]).await? else { return Ok(()) };
+    match made_by(&tx.engine(), job, &api, &params)? {
+        Some(birth) => forget_if_gone(tx, birth.kind, birth.uuid.unwrap_or(works_on)).await,
         None => Ok(()),
     }
 }
@@ -238,18 +261,19 @@ pub(crate) async fn forget_if_gone(tx: &mut Tx, kind: &str, resource: Id<Any>) -
     }
 }
 
-/// What the job's call makes, if it makes something, and the tags that came with it.
-pub(crate) async fn of_call(tx: &mut Tx, job: Id<Any>) -> Result<Option<(&'static str, Wanted)>> {
-    match tx.opt::<(String, String)>(CALL, args![job]).await? {
-        Some((api, params)) => made_by(&tx.engine(), &api, &params),
-        None => Ok(None),
-    }
+/// What a call makes, and the tags that came with it.
+struct Birth {
+    kind: &'static str,
+    /// Where the call tells it.
+    uuid: Option<Id<Any>>,
+    wanted: Wanted,
 }
 
-fn made_by(engine: &Engine, api: &str, params: &str) -> Result<Option<(&'static str, Wanted)>> {
+fn made_by(engine: &Engine, job: Id<Any>, api: &str, params: &str) -> Result<Option<Birth>> {
     let Some(kind) = engine.makes(api) else { return Ok(None) };
     let mut params: Value = serde_json::from_str(params)?;
-    Ok(Some((kind, Wanted::take(&mut params)?)))
+    let uuid = api::made(&engine.call(api)?.route, &params, job);
+    Ok(Some(Birth { kind, uuid, wanted: Wanted::take(&mut params)? }))
 }
 
 /// The resource is gone, and its tags with it.
