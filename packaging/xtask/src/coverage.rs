@@ -2,6 +2,7 @@
 //! of its KVM agent's, area by area.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -42,12 +43,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         Of::Api => {
             let (catalogue, wiring) = (read(CATALOGUE)?, read(WIRING)?);
             let there: HashSet<&str> = wiring.lines().filter_map(call).collect();
-            tell(&compare(&catalogue, 2, segment, &there)?, options.missing);
+            tell(&compare(&catalogue, 2, segment, &there)?, options.missing)?;
         }
         Of::Agent => {
             let (catalogue, paths) = (read(AGENT_CATALOGUE)?, read(AGENT_PATHS)?);
             let there: HashSet<&str> = paths.lines().collect();
-            tell(&compare(&catalogue, 0, segment, &there)?, options.missing);
+            tell(&compare(&catalogue, 0, segment, &there)?, options.missing)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -91,16 +92,25 @@ fn call(line: &str) -> Option<&str> {
     name.split_whitespace().next()
 }
 
-fn tell(resources: &BTreeMap<&str, Resource>, missing: bool) {
+/// To a reader that may have heard enough (`| head`).
+fn tell(resources: &BTreeMap<&str, Resource>, missing: bool) -> Result<()> {
+    match std::io::stdout().write_all(table(resources, missing).as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        told => Ok(told?),
+    }
+}
+
+fn table(resources: &BTreeMap<&str, Resource>, missing: bool) -> String {
+    let mut table = String::new();
     for (name, Resource { there, missing: not }) in resources {
-        println!("{name:24} {there:3} of {:3}", there + not.len());
+        table.push_str(&format!("{name:24} {there:3} of {:3}\n", there + not.len()));
         for name in not.iter().filter(|_| missing) {
-            println!("    {name}");
+            table.push_str(&format!("    {name}\n"));
         }
     }
     let there: usize = resources.values().map(|resource| resource.there).sum();
     let missing: usize = resources.values().map(|resource| resource.missing.len()).sum();
-    println!("total: {there} of {}", there + missing);
+    table + &format!("total: {there} of {}\n", there + missing)
 }
 
 #[cfg(test)]
