@@ -229,7 +229,7 @@ async fn a_snapshot_has_the_tags_that_came_with_it_and_its_vm_keeps_its_own() {
         let tags = site.list(&format!("/user-tags?q=resourceUuid={of}")).await;
         assert_eq!(tags.iter().map(|tag| &tag["tag"]).collect::<Vec<_>>(), [tag], "{tags:?}");
     }
-    site.world().refuse(snapshot::Take::PATH, "the disk is full");
+    site.world().refuse(snapshot::TakeMany::PATH, "the disk is full");
     let call = json!({ "params": { "name": "never" }, "userTags": ["nightly"] });
     let refused = site.refused(Method::POST, &path, call).await;
     assert!(refused.details.contains("the disk is full"), "{refused:?}");
