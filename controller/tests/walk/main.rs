@@ -6,6 +6,7 @@ mod gre;
 #[path = "../../../tests/scenarios/gre_agent.rs"]
 mod gre_agent;
 mod idle;
+mod machine;
 mod plan;
 mod relay;
 mod script;

@@ -435,6 +435,9 @@ async fn host(world: &mut World) {
     let (actions, power) = (format!("/hosts/{host}/actions"), format!("/hosts/power/{host}/actions"));
     world.act_with(&actions, "changeHostState", json!({ "stateEvent": "maintain" })).await;
     world.act(&power, "shutdownHost").await;
+    let control =
+        json!({ "type": "Redfish", "url": world.machine, "username": "admin", "password": "secret" });
+    world.act_with(&actions, "setHostPower", control).await;
     world.act(&power, "powerResetHost").await;
     world.act_with(&actions, "changeHostState", json!({ "stateEvent": "enable" })).await;
     world.delete(format!("/hosts/{host}")).await;

@@ -25,7 +25,7 @@ use crate::plan::Plan;
 use crate::relay::Relay;
 use crate::truth::{self, Rows};
 use crate::watch::{Call, Watch};
-use crate::{gre, gre_agent, witness};
+use crate::{gre, gre_agent, machine, witness};
 
 /// Longer than anything here takes, on a machine that is busy with other things too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,6 +60,8 @@ pub struct World {
     pub hosts: Vec<(IpAddr, Host)>,
     /// What they all have mounted.
     pub share: &'static Share,
+    /// By what a machine is switched on and off.
+    pub machine: String,
     pub watch: Arc<Watch>,
     api: Api,
     rows: Rows,
@@ -167,6 +169,7 @@ impl World {
             site,
             hosts,
             share,
+            machine: machine::serve(&stop).await,
             watch,
             api,
             usual: BTreeMap::new(),
