@@ -1,5 +1,7 @@
 //! What an operator has a machine do: by its own controller, or by the agent on it.
 
+use std::time::Duration;
+
 use engine::api::{Api, Job, Route, Settled};
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
@@ -8,7 +10,6 @@ use engine::{Any, Id, Result, api, codes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
 use wire::calls::machine;
 
 use super::super::store;
