@@ -1,16 +1,22 @@
 use serde_json::json;
 
 use crate::host::simulated::Fleet;
+use crate::testing::until;
 
 #[tokio::test]
 async fn who_works_on_something_and_who_waits_is_told() {
     let fleet = Fleet::start(1).await;
     let (cloud, host) = (&fleet.cloud, fleet.hosts[0].as_str());
     let path = format!("/hosts/task-details?hostUuids={host}");
-    let told = cloud.get(&path).await.unwrap();
-    assert_eq!(told["results"][host], json!({ "runningTask": [], "pendingTask": [] }));
+    let idle = async || {
+        let told = cloud.get(&path).await.unwrap();
+        told["results"][host] == json!({ "runningTask": [], "pendingTask": [] })
+    };
+    // Who waits for a call may hear of its end before its turn is over.
+    until("nobody works on the host", idle).await;
 
     let vm = fleet.vm("web", host).await;
+    until("nobody works on the host", idle).await;
     let queues = cloud.engine.queues();
     let _host = queues.enter(host, 1, "reconnect host").await;
     let _vm = queues.enter(&vm.to_string(), 1, "stop vm").await;

@@ -60,3 +60,19 @@ impl IpAllocator for FirstAvailable {
         store::first_free(tx, range, range.start_long, range.end_long).await
     }
 }
+
+/// The highest: where the DHCP servers of a network stand, whatever guests get. People who choose addresses
+/// themselves begin at the other end.
+pub(super) struct LastAvailable;
+
+#[async_trait]
+impl IpAllocator for LastAvailable {
+    fn order(&self, mut ranges: Vec<Span>) -> Vec<Span> {
+        ranges.reverse();
+        ranges
+    }
+
+    async fn pick(&self, tx: &mut Tx, range: &Span) -> Result<Option<i64>> {
+        store::last_free(tx, range).await
+    }
+}

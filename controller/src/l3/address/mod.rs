@@ -18,6 +18,7 @@ use engine::{Any, ErrorCode, Id, Result, Stamp, codes, inventory};
 use super::range::{self, IpRange, IpRangeInventory, Span};
 use super::{L3Network, L3NetworkInventory, service};
 
+use allocator::LastAvailable;
 use store::Ground;
 
 pub use allocator::{IP_ALLOCATORS, IpAllocator};
@@ -180,7 +181,10 @@ fn refused(network: &Ground, ip: Ipv4Addr, why: &str) -> ErrorCode {
 
 /// None when all are in use.
 async fn take_any(tx: &mut Tx, l3: Id<L3Network>, user: User) -> Result<Option<Address>> {
-    let allocator = tx.engine().setting(&STRATEGY);
+    let allocator = match user {
+        User::Nic(_) => tx.engine().setting(&STRATEGY),
+        User::Dhcp => &LastAvailable,
+    };
     let spans = range::open_spans(tx, l3).await?;
     for span in allocator.order(spans) {
         for _ in 0..TRIES {

@@ -30,6 +30,15 @@ const FIRST_FREE: &str = "SELECT CASE \
          AND NOT EXISTS (SELECT 1 FROM used_ip n \
              WHERE n.ip_range_uuid = $1 AND n.ip_in_long = u.ip_in_long + 1) \
          ORDER BY u.ip_in_long LIMIT 1) END";
+/// The same from the end: `$3` when it is free, otherwise what precedes the last used address up to there that
+/// has a free one before it.
+const LAST_FREE: &str = "SELECT CASE \
+     WHEN NOT EXISTS (SELECT 1 FROM used_ip WHERE ip_range_uuid = $1 AND ip_in_long = $3) THEN $3 \
+     ELSE (SELECT u.ip_in_long - 1 FROM used_ip u \
+         WHERE u.ip_range_uuid = $1 AND u.ip_in_long > $2 AND u.ip_in_long <= $3 \
+         AND NOT EXISTS (SELECT 1 FROM used_ip n \
+             WHERE n.ip_range_uuid = $1 AND n.ip_in_long = u.ip_in_long - 1) \
+         ORDER BY u.ip_in_long DESC LIMIT 1) END";
 const DHCP_SERVER: &str = "SELECT u.ip, u.netmask, u.gateway, r.deleting FROM used_ip u \
      JOIN ip_range r ON r.uuid = u.ip_range_uuid WHERE u.l3_network_uuid = $1 AND u.used_for = 'DHCP'";
 const FREE_DHCP_SERVER: &str = "DELETE FROM used_ip WHERE l3_network_uuid = $1 AND used_for = 'DHCP'";
@@ -152,6 +161,11 @@ pub(super) async fn used_in(tx: &mut Tx, spans: &[Span]) -> Result<i64> {
 /// The first free address of the range between `from` and `to`, both included.
 pub(super) async fn first_free(tx: &mut Tx, range: &Span, from: i64, to: i64) -> Result<Option<i64>> {
     Ok(tx.one::<(Option<i64>,)>(FIRST_FREE, args![range.uuid, from, to]).await?.0)
+}
+
+/// The last free address of the range.
+pub(super) async fn last_free(tx: &mut Tx, range: &Span) -> Result<Option<i64>> {
+    Ok(tx.one::<(Option<i64>,)>(LAST_FREE, args![range.uuid, range.start_long, range.end_long]).await?.0)
 }
 
 /// The address of the DHCP servers, and whether its range is being deleted.
