@@ -20,7 +20,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use async_trait::async_trait;
+use crate::boxed;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -48,7 +48,7 @@ pub struct Point<H: ?Sized + 'static> {
 }
 
 /// Acts at a point of a flow. It may run again after a crash.
-#[async_trait]
+#[boxed]
 pub trait Hook<T: Sync>: Sync {
     async fn run(&self, cx: &Cx, about: &T) -> Result<()>;
 

@@ -27,6 +27,7 @@ pub mod sweep;
 pub mod tag;
 
 pub use engine::Engine;
+pub use engine_derive::boxed;
 pub use error::{ErrorCode, Result, codes};
 pub use id::{Any, Id, Stamp};
 

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use engine::api::{Gate, Session};
+use engine::boxed;
 use engine::db::{Db, Migrations, Tx};
 use engine::engine::Setup;
 use engine::error::Code;
@@ -89,7 +89,7 @@ impl Flow for Fetch {
 
 struct Guest(&'static str);
 
-#[async_trait]
+#[boxed]
 impl Hook<String> for Guest {
     async fn run(&self, _: &Cx, key: &String) -> Result<()> {
         note(format!("{key} {} run", self.0));

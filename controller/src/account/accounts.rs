@@ -1,4 +1,5 @@
 use engine::api::{Api, Job, Route, Settled};
+use engine::boxed;
 use engine::cascade::{Delete, DeleteMode, How, Kind, Root};
 use engine::db::Tx;
 use engine::inventory::{find, show};
@@ -133,7 +134,7 @@ impl Api for DeleteAccount {
 /// Nobody can log in any more before what it owns goes; the rest goes with its row.
 pub(super) struct AccountKind;
 
-#[async_trait::async_trait]
+#[boxed]
 impl Kind for AccountKind {
     fn name(&self) -> &'static str {
         "Account"

@@ -1,6 +1,6 @@
 //! What an account owns and what has no life outside the database: it goes with its account.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result, args};
@@ -12,7 +12,7 @@ pub struct Possession {
     pub delete: &'static str,
 }
 
-#[async_trait]
+#[boxed]
 impl Kind for Possession {
     fn name(&self) -> &'static str {
         self.name

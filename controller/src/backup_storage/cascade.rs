@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -12,7 +12,7 @@ pub(super) struct BackupStorageKind;
 
 /// Its images are deleted before it; its directory is free again afterwards. A storage that is not
 /// connected cannot be told and keeps its mark.
-#[async_trait]
+#[boxed]
 impl Kind for BackupStorageKind {
     fn name(&self) -> &'static str {
         "BackupStorage"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::driver::Family;
 use engine::flow::Cx;
 use engine::{Any, Engine, Id, Result};
@@ -48,7 +48,7 @@ pub struct Progress {
 }
 
 /// One kind of backup storage. Every command succeeds when what it wants is so already.
-#[async_trait]
+#[boxed]
 pub trait Driver: Sync {
     async fn connect(&self, cx: &Cx, storage: &BackupStorageInventory) -> Result<Space>;
 

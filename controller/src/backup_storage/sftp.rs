@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::{Agent, Cx};
 use engine::{Any, Engine, Id, Result};
 use wire::calls::imagestore as call;
@@ -37,7 +37,7 @@ fn bytes(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-#[async_trait]
+#[boxed]
 impl Driver for Sftp {
     async fn connect(&self, cx: &Cx, storage: &BackupStorageInventory) -> Result<Space> {
         let connect = call::Connect {

@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
@@ -12,7 +12,7 @@ pub(super) const EDGES: &[Edge] = &[
 
 pub(super) struct DirectoryKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for DirectoryKind {
     fn name(&self) -> &'static str {
         "Directory"

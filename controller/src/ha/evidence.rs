@@ -1,6 +1,6 @@
 //! Evidence that a host is down: kinds of it, asked in order.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::db::Tx;
 use engine::driver::Family;
 use engine::flow::Cx;
@@ -61,7 +61,7 @@ pub enum Sight {
 }
 
 /// One kind of evidence.
-#[async_trait]
+#[boxed]
 pub trait Evidence: Sync {
     /// Looks, and changes nothing.
     async fn look(&self, engine: &Engine, case: &Case) -> Result<Sight>;

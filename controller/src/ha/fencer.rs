@@ -1,6 +1,6 @@
 //! The fencers of hosts: one lease on each shared storage, from the moment that the host can use it.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::error::codes;
 use engine::flow::Cx;
 use engine::hook::Hook;
@@ -15,7 +15,7 @@ use crate::primary_storage::{OnHost, PrimaryStorage, PrimaryStorageInventory};
 
 pub(super) struct Fencers;
 
-#[async_trait]
+#[boxed]
 impl Hook<OnHost> for Fencers {
     async fn run(&self, cx: &Cx, at: &OnHost) -> Result<()> {
         if !at.storage.shared {
@@ -38,7 +38,7 @@ impl Hook<OnHost> for Fencers {
 /// A host that is maintained has no VMs, and its storages may be taken from it.
 pub(super) struct Parting;
 
-#[async_trait]
+#[boxed]
 impl Hook<HostInventory> for Parting {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         for lease in store::leases(&mut cx.read().await?, host.uuid).await? {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::{Engine, ErrorCode, Id, Result, codes};
 use futures::StreamExt;
@@ -32,7 +32,7 @@ enum Shown {
     Nothing(String),
 }
 
-#[async_trait]
+#[boxed]
 impl Evidence for Leases {
     /// A lease that is renewed anywhere shows that the host lives; one that nobody can watch matters only where
     /// its VMs have disks.

@@ -1,6 +1,6 @@
 //! Hypervisors: how a host is reached and how VMs run on it.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::driver::Family;
 use engine::flow::Cx;
 use engine::{Engine, Result};
@@ -75,7 +75,7 @@ fn copied() -> bool {
 pub type VmStates = std::collections::HashMap<String, VmState>;
 
 /// One kind of hypervisor. Every command succeeds when what it wants is so already.
-#[async_trait]
+#[boxed]
 pub trait Hypervisor: Sync {
     /// Introduces the controller to the host and learns what it is.
     async fn connect(&self, cx: &Cx, host: &HostInventory) -> Result<Facts>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::{Agent, Cx};
 use engine::{Engine, Result};
 use wire::calls::{device, guest, host as call, migration, seed, snapshot, tuning, vm};
@@ -41,7 +41,7 @@ fn understood(told: vm::States) -> VmStates {
     states
 }
 
-#[async_trait]
+#[boxed]
 impl Hypervisor for Kvm {
     async fn connect(&self, cx: &Cx, host: &HostInventory) -> Result<Facts> {
         let agent = agent(cx.engine(), host);

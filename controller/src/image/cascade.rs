@@ -1,6 +1,6 @@
 //! How images go: the bits with their copies, the rows with the image.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -25,7 +25,7 @@ pub(super) const COPY_EDGES: &[Edge] = &[
 
 pub(super) struct ImageKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for ImageKind {
     fn name(&self) -> &'static str {
         IMAGE
@@ -38,7 +38,7 @@ impl Kind for ImageKind {
 
 pub(super) struct CopyKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for CopyKind {
     fn name(&self) -> &'static str {
         COPY

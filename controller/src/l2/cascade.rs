@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -21,7 +21,7 @@ pub(super) struct L2NetworkKind;
 /// A network's place in a cluster. VMs that run with it there are stopped before it goes.
 pub(super) struct AttachmentKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for AttachmentKind {
     fn name(&self) -> &'static str {
         ATTACHMENT
@@ -64,7 +64,7 @@ impl Kind for AttachmentKind {
     }
 }
 
-#[async_trait]
+#[boxed]
 impl Kind for L2NetworkKind {
     fn name(&self) -> &'static str {
         "L2Network"

@@ -1,7 +1,7 @@
 //! Kinds of L2 networks: what makes one on a host.
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::driver::Family;
 use engine::flow::Cx;
 
@@ -9,7 +9,7 @@ use super::{L2NetworkInventory, no_vlan, vlan};
 use crate::host::HostInventory;
 
 /// One kind of L2 network. Every command succeeds when what it wants is so already.
-#[async_trait]
+#[boxed]
 pub trait L2Driver: Sync {
     /// The bridge that VMs are plugged into, at most 15 characters. Two networks of one cluster never
     /// have the same.

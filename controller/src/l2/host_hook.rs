@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::hook::Hook;
 use engine::inventory::find;
@@ -14,7 +14,7 @@ use crate::host::HostInventory;
 
 pub struct L2Networks;
 
-#[async_trait]
+#[boxed]
 impl Hook<HostInventory> for L2Networks {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::wanted_in_cluster(&mut cx.read().await?, host.cluster_uuid).await?;

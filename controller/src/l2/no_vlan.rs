@@ -1,6 +1,6 @@
 //! Untagged frames of a physical interface, by a Linux bridge.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::{Id, Result, codes};
 use md5::{Digest, Md5};
@@ -75,7 +75,7 @@ pub(super) async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, brid
     cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ())
 }
 
-#[async_trait]
+#[boxed]
 impl L2Driver for NoVlan {
     fn bridge_name(&self, l2: &L2NetworkInventory) -> String {
         bridge_name(&l2.physical_interface)

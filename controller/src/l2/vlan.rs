@@ -1,6 +1,6 @@
 //! A VLAN of a physical interface, by a Linux bridge on it.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::{Id, Result};
 use wire::calls::network::{CreateBridge, CreateVlanBridge, DeleteBridge, DeleteVlanBridge};
@@ -55,7 +55,7 @@ pub(super) async fn evict(
     Some(cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ()))
 }
 
-#[async_trait]
+#[boxed]
 impl L2Driver for Vlan {
     fn bridge_name(&self, l2: &L2NetworkInventory) -> String {
         bridge_name(&l2.physical_interface, l2.virtual_network_id)

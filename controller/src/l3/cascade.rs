@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -16,7 +16,7 @@ pub(super) const EDGES: &[Edge] = &[
 
 pub(super) struct L3NetworkKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for L3NetworkKind {
     fn name(&self) -> &'static str {
         "L3Network"

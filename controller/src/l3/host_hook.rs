@@ -1,7 +1,7 @@
 //! The servers of L3 networks on a host that comes or goes.
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::hook::Hook;
 use futures::future::try_join_all;
@@ -11,7 +11,7 @@ use crate::host::HostInventory;
 
 pub struct L3Networks;
 
-#[async_trait]
+#[boxed]
 impl Hook<HostInventory> for L3Networks {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::on_host(&mut cx.read().await?, host).await?;

@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
@@ -10,7 +10,7 @@ pub(super) const EDGES: &[Edge] =
 
 pub(super) struct InstanceOfferingKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for InstanceOfferingKind {
     fn name(&self) -> &'static str {
         "InstanceOffering"

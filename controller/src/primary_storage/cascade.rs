@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -18,7 +18,7 @@ pub(super) struct PrimaryStorageKind;
 /// A storage's place in a cluster. VMs that run on it there are stopped before it goes.
 pub(super) struct AttachmentKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for AttachmentKind {
     fn name(&self) -> &'static str {
         ATTACHMENT
@@ -58,7 +58,7 @@ impl Kind for AttachmentKind {
     }
 }
 
-#[async_trait]
+#[boxed]
 impl Kind for PrimaryStorageKind {
     fn name(&self) -> &'static str {
         "PrimaryStorage"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::driver::Family;
 use engine::flow::Cx;
 use engine::{Engine, Result};
@@ -50,7 +50,7 @@ pub struct NewVolume {
 }
 
 /// One kind of primary storage. Every command succeeds when what it wants is so already.
-#[async_trait]
+#[boxed]
 pub trait Driver: Sync {
     /// Whether all hosts that have such a storage see the same files. What lies there lies on no host, and
     /// images are cached once for all.

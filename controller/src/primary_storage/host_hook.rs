@@ -1,7 +1,7 @@
 //! Brings the primary storages of a cluster to its hosts, and takes them away again.
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::hook::Hook;
 
@@ -11,7 +11,7 @@ use crate::host::HostInventory;
 
 pub struct Storages;
 
-#[async_trait]
+#[boxed]
 impl Hook<HostInventory> for Storages {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         for storage in store::of_cluster(&mut cx.read().await?, host.cluster_uuid).await? {

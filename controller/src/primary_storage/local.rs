@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::{Engine, Result};
 use wire::calls::localstorage as call;
@@ -21,7 +21,7 @@ pub(super) struct LocalStorage;
 /// How long looking at a file may take.
 const ASKING: Duration = Duration::from_secs(60);
 
-#[async_trait]
+#[boxed]
 impl Driver for LocalStorage {
     fn root_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
         layout::root(storage, volume)

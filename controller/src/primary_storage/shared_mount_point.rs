@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::{Engine, Result, codes};
 use wire::calls::localstorage;
@@ -87,7 +87,7 @@ async fn must_be_the_same(
     Err(codes::OPERATION.because(details))
 }
 
-#[async_trait]
+#[boxed]
 impl Driver for SharedMountPoint {
     fn is_shared(&self) -> bool {
         true

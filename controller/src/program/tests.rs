@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
 use engine::api::{CALLS, Calling, Intercept};
+use engine::boxed;
 use engine::cascade::{AFTER_ACT, BEFORE_ACT, DELETIONS, How, Objection, Planned};
 use engine::db::Tx;
 use engine::error::Code;
@@ -32,7 +32,7 @@ static SETTLED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Guard;
 
-#[async_trait]
+#[boxed]
 impl Intercept for Guard {
     async fn check(&self, calling: &Calling<'_>) -> Result<()> {
         match (calling.call.route.name, calling.params["name"].as_str()) {
@@ -43,7 +43,7 @@ impl Intercept for Guard {
     }
 }
 
-#[async_trait]
+#[boxed]
 impl Objection for Guard {
     async fn blockers(
         &self,
@@ -65,7 +65,7 @@ impl Objection for Guard {
 /// Notes that it was called, and whether the zone was there.
 struct Scribe(&'static str);
 
-#[async_trait]
+#[boxed]
 impl Hook<Planned> for Scribe {
     async fn run(&self, cx: &Cx, planned: &Planned) -> Result<()> {
         let there = find::<ZoneInventory>(&mut cx.read().await?, planned.id).await.is_ok();

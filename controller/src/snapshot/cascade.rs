@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -24,7 +24,7 @@ const GROUP: &str = "VolumeSnapshotGroup";
 
 pub(super) struct SnapshotKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for SnapshotKind {
     fn name(&self) -> &'static str {
         super::KIND
@@ -74,7 +74,7 @@ impl Kind for SnapshotKind {
 /// Goes with the snapshots that are left of it.
 pub(super) struct GroupKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for GroupKind {
     fn name(&self) -> &'static str {
         GROUP

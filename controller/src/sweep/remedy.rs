@@ -1,6 +1,6 @@
 //! What repairs do: each is one idempotent thing that an agent does anyway.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::{Id, Result};
@@ -11,7 +11,7 @@ use super::repair::Case;
 use crate::vm::drift;
 use crate::{l2, l3, primary_storage};
 
-#[async_trait]
+#[boxed]
 pub(super) trait Remedy: Sync {
     /// After "a repair".
     fn does(&self) -> &'static str;
@@ -32,7 +32,7 @@ pub(super) trait Remedy: Sync {
 
 pub(super) struct DestroyDomain;
 
-#[async_trait]
+#[boxed]
 impl Remedy for DestroyDomain {
     fn does(&self) -> &'static str {
         "destroys it"
@@ -51,7 +51,7 @@ impl Remedy for DestroyDomain {
 
 pub(super) struct RemoveSeed;
 
-#[async_trait]
+#[boxed]
 impl Remedy for RemoveSeed {
     fn does(&self) -> &'static str {
         "deletes it, unless its vm is there"
@@ -65,7 +65,7 @@ impl Remedy for RemoveSeed {
 
 pub(super) struct RemoveBridge;
 
-#[async_trait]
+#[boxed]
 impl Remedy for RemoveBridge {
     fn does(&self) -> &'static str {
         "removes it and gives its interface the addresses back, unless anything else is plugged into it"
@@ -83,7 +83,7 @@ impl Remedy for RemoveBridge {
 
 pub(super) struct DeleteFile;
 
-#[async_trait]
+#[boxed]
 impl Remedy for DeleteFile {
     fn does(&self) -> &'static str {
         "deletes it, unless it is in use"
@@ -100,7 +100,7 @@ impl Remedy for DeleteFile {
 
 pub(super) struct RemoveNamespace;
 
-#[async_trait]
+#[boxed]
 impl Remedy for RemoveNamespace {
     fn does(&self) -> &'static str {
         "removes it with its server and its leases"
@@ -113,7 +113,7 @@ impl Remedy for RemoveNamespace {
 
 pub(super) struct RebuildLeases;
 
-#[async_trait]
+#[boxed]
 impl Remedy for RebuildLeases {
     fn does(&self) -> &'static str {
         "gives the network the leases that the records say, and no others"
@@ -126,7 +126,7 @@ impl Remedy for RebuildLeases {
 
 pub(super) struct DeleteImage;
 
-#[async_trait]
+#[boxed]
 impl Remedy for DeleteImage {
     fn does(&self) -> &'static str {
         "deletes its bits"
@@ -140,7 +140,7 @@ impl Remedy for DeleteImage {
 
 pub(super) struct FollowState;
 
-#[async_trait]
+#[boxed]
 impl Remedy for FollowState {
     fn does(&self) -> &'static str {
         "lets the records say what is so"

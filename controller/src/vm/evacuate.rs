@@ -1,6 +1,6 @@
 //! VMs leave a host that is to be maintained: moved where that is wished and possible, otherwise stopped.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::hook::Hook;
 use engine::inventory::find;
@@ -50,7 +50,7 @@ pub(crate) const POLICY: Setting<Evacuation> = Setting {
 
 pub(super) struct Evacuate;
 
-#[async_trait]
+#[boxed]
 impl Hook<HostInventory> for Evacuate {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         for round in 0..ROUNDS {

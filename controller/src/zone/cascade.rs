@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{How, Kind};
 use engine::db::Tx;
 use engine::{Any, Id, Result};
@@ -7,7 +7,7 @@ use super::store;
 
 pub(super) struct ZoneKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for ZoneKind {
     fn name(&self) -> &'static str {
         "Zone"

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use async_trait::async_trait;
 use cumulet_controller::vm::points::{
     AFTER_ATTACH_VOLUME, AFTER_DETACH_VOLUME, BEFORE_ATTACH_VOLUME, BEFORE_DETACH_VOLUME, Disk,
 };
 use cumulet_controller::zone::Zone;
+use engine::boxed;
 use engine::flow::Cx;
 use engine::hook::Hook;
 use engine::module::Module;
@@ -34,7 +34,7 @@ const PAIRS: [(&str, &str); 2] = [("before attach", "after attach"), ("before de
 
 struct Witness(&'static str);
 
-#[async_trait]
+#[boxed]
 impl Hook<Disk> for Witness {
     async fn run(&self, cx: &Cx, disk: &Disk) -> Result<()> {
         in_time(cx).await?;

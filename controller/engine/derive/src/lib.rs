@@ -1,6 +1,9 @@
-//! `#[derive(Row)]`: reads a struct from a row, each field from the column of its name.
+//! Macros of the engine.
 //!
-//! `#[row(column = "uuid")]` names another column; `#[row(flatten)]` reads a field that is a row itself.
+//! `#[boxed]` boxes the futures of a trait's functions ([`macro@boxed`]). `#[derive(Row)]` reads a struct
+//! from a row, each field from the column of its name: `#[row(column = "uuid")]` names another column; `#[row(flatten)]` reads a field that is a row itself.
+
+mod boxed;
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
@@ -12,6 +15,13 @@ use syn::{Data, DeriveInput, Error, Field, Fields, LitStr, Result};
 pub fn row(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);
     implementation(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// The `async fn`s of a trait, or of an `impl` of it, return boxed futures that are `Send`.
+#[proc_macro_attribute]
+pub fn boxed(_: TokenStream, item: TokenStream) -> TokenStream {
+    let item = syn::parse_macro_input!(item as syn::Item);
+    boxed::expand(item).unwrap_or_else(Error::into_compile_error).into()
 }
 
 /// Where a field is read from.

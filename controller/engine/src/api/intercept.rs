@@ -1,6 +1,6 @@
 //! Objecting to calls: who observes [`CALLS`] sees each call that changes something before it is accepted.
 
-use async_trait::async_trait;
+use crate::boxed;
 use serde_json::Value;
 
 use super::{Entry, Session};
@@ -17,7 +17,7 @@ pub struct Calling<'c> {
     pub params: &'c Value,
 }
 
-#[async_trait]
+#[boxed]
 pub trait Intercept: Sync {
     /// Refuses the call; its error is the answer. It changes nothing: the call may still fail.
     async fn check(&self, calling: &Calling<'_>) -> Result<()>;

@@ -14,7 +14,7 @@ mod plan;
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
+use crate::boxed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ pub struct Edge {
 
 /// How one kind of resource takes part. `act` changes the world outside, `record` the rows; both succeed
 /// when there is nothing left to do. Once `act` has begun there is no way back: what fails is tried again.
-#[async_trait]
+#[boxed]
 pub trait Kind: Send + Sync {
     /// `VmInstance`
     fn name(&self) -> &'static str;
@@ -122,7 +122,7 @@ pub trait Kind: Send + Sync {
 }
 
 /// Who may be against a deletion; its preview tells so.
-#[async_trait]
+#[boxed]
 pub trait Objection: Sync {
     /// Which of `ids`, all of one kind (`VmInstance`), must not be settled so, and why.
     async fn blockers(
@@ -187,7 +187,7 @@ mod tests {
 
     struct Thing(&'static str);
 
-    #[async_trait]
+    #[boxed]
     impl Kind for Thing {
         fn name(&self) -> &'static str {
             self.0

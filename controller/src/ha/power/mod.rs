@@ -5,8 +5,8 @@ mod redfish;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use engine::api::{Api, Job, Route, Settled};
+use engine::boxed;
 use engine::cascade::DeleteMode;
 use engine::driver::Family;
 use engine::flow::Cx;
@@ -47,7 +47,7 @@ pub enum Order {
 }
 
 /// One kind of control.
-#[async_trait]
+#[boxed]
 pub trait Power: Sync {
     /// Whether the machine is switched off for certain: one that is on its way is not.
     async fn is_off(&self, control: &Control) -> Result<bool>;
@@ -61,7 +61,7 @@ pub static POWERS: Family<dyn Power> = Family::new("power control", &[("Redfish"
 
 pub(super) struct Off;
 
-#[async_trait]
+#[boxed]
 impl Evidence for Off {
     /// A machine is switched off for VMs that shall run elsewhere, and not when it is more likely that we see
     /// nobody than that it is down.

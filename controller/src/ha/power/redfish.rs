@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::{ErrorCode, Result, codes};
 use reqwest::{Certificate, Client, RequestBuilder, Response};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ struct System {
     power_state: Option<String>,
 }
 
-#[async_trait]
+#[boxed]
 impl Power for Redfish {
     async fn is_off(&self, control: &Control) -> Result<bool> {
         let answer = send(control, client(control)?.get(&control.url)).await?;

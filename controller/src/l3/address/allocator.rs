@@ -1,7 +1,7 @@
 //! How the next address is chosen.
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 use engine::driver::Family;
 
@@ -9,7 +9,7 @@ use super::store;
 use crate::l3::range::Span;
 
 /// Chooses addresses that nobody has; taking them is another matter.
-#[async_trait]
+#[boxed]
 pub trait IpAllocator: Sync {
     /// In which order ranges are tried.
     fn order(&self, ranges: Vec<Span>) -> Vec<Span>;
@@ -27,7 +27,7 @@ pub static IP_ALLOCATORS: Family<dyn IpAllocator> = Family::new(
 /// Anywhere: an address that was given back is not soon given to another.
 struct Random;
 
-#[async_trait]
+#[boxed]
 impl IpAllocator for Random {
     fn order(&self, mut ranges: Vec<Span>) -> Vec<Span> {
         use rand::seq::SliceRandom;
@@ -50,7 +50,7 @@ impl IpAllocator for Random {
 /// The lowest.
 struct FirstAvailable;
 
-#[async_trait]
+#[boxed]
 impl IpAllocator for FirstAvailable {
     fn order(&self, ranges: Vec<Span>) -> Vec<Span> {
         ranges
@@ -65,7 +65,7 @@ impl IpAllocator for FirstAvailable {
 /// themselves begin at the other end.
 pub(super) struct LastAvailable;
 
-#[async_trait]
+#[boxed]
 impl IpAllocator for LastAvailable {
     fn order(&self, mut ranges: Vec<Span>) -> Vec<Span> {
         ranges.reverse();

@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::cascade::{Action, Edge, How, Kind};
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -14,7 +14,7 @@ pub(super) const EDGES: &[Edge] =
 
 pub(super) struct IpRangeKind;
 
-#[async_trait]
+#[boxed]
 impl Kind for IpRangeKind {
     fn name(&self) -> &'static str {
         "IpRange"

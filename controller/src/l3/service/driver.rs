@@ -1,7 +1,7 @@
 //! Providers of network services.
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::driver::Family;
 use engine::flow::Cx;
 
@@ -11,7 +11,7 @@ use crate::l3::L3NetworkInventory;
 
 /// One provider. `services` are those of the network that it provides, maybe none. Every command
 /// succeeds when what it wants is so already.
-#[async_trait]
+#[boxed]
 pub trait NetworkService: Sync {
     /// What it can provide: `DHCP`, `DNS`, …
     fn types(&self) -> &'static [&'static str];

@@ -3,7 +3,7 @@
 //! What is sent for one network to one host is sent in turn, read from the rows within the turn: a
 //! rebuild never takes back what a VM's start has just added.
 
-use async_trait::async_trait;
+use engine::boxed;
 use engine::flow::{Agent, Cx, Held};
 
 use engine::{Id, Result, codes};
@@ -33,7 +33,7 @@ struct Served<'n> {
     routes: Vec<call::HostRoute>,
 }
 
-#[async_trait]
+#[boxed]
 impl NetworkService for Flat {
     fn types(&self) -> &'static [&'static str] {
         &[DHCP, DNS]

@@ -9,8 +9,8 @@ mod state;
 mod storage;
 mod tag;
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 use engine::driver::Family;
 
@@ -18,7 +18,7 @@ pub(super) use self::storage::roomy;
 use super::{Candidate, Look};
 
 /// What it says stands behind the host's name: `is Disabled`.
-#[async_trait]
+#[boxed]
 pub trait Filter: Sync {
     /// Why the host cannot take the VM, as far as that is known.
     fn refuse(&self, _look: &Look<'_>, _host: &Candidate) -> Option<String> {

@@ -1,5 +1,5 @@
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 
 use super::{Candidate, Filter, Look};
@@ -8,7 +8,7 @@ use crate::vm::store;
 /// Its cluster has the L2 networks of the VM's NICs.
 pub(super) struct AttachedL2Network;
 
-#[async_trait]
+#[boxed]
 impl Filter for AttachedL2Network {
     async fn refuse_asking(
         &self,

@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::db::Tx;
 use engine::{Id, Result};
 
@@ -10,7 +10,7 @@ use crate::vm::allocate::{Demand, Disk};
 /// It has the storages of volumes that exist, and one that takes the disk, and its image when it is not cached.
 pub(super) struct HostPrimaryStorage;
 
-#[async_trait]
+#[boxed]
 impl Filter for HostPrimaryStorage {
     async fn refuse_asking(
         &self,

@@ -1,5 +1,5 @@
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 
 use super::Strategy;
@@ -9,7 +9,7 @@ use crate::vm::allocate::{Candidate, Demand, Page, store};
 /// faster.
 pub(super) struct ByChance;
 
-#[async_trait]
+#[boxed]
 impl Strategy for ByChance {
     async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Candidate>> {
         store::by_chance(tx, demand, page).await

@@ -1,4 +1,4 @@
-use async_trait::async_trait;
+use engine::boxed;
 use engine::db::Tx;
 use engine::{Result, codes};
 
@@ -8,7 +8,7 @@ use crate::vm::allocate::{Candidate, Demand, Page, store};
 /// The host that is named, and no other.
 pub(super) struct Designated;
 
-#[async_trait]
+#[boxed]
 impl Strategy for Designated {
     async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Candidate>> {
         let Some(host) = demand.host else {

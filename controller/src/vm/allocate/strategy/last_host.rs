@@ -1,5 +1,5 @@
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 
 use super::Strategy;
@@ -8,7 +8,7 @@ use crate::vm::allocate::{Candidate, Demand, Page, store};
 /// The host that the VM was on last, and then the one with the fewest VMs.
 pub(super) struct LastHost;
 
-#[async_trait]
+#[boxed]
 impl Strategy for LastHost {
     async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Candidate>> {
         let last = match demand.last.filter(|_| page.skip == 0) {

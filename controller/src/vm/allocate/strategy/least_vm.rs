@@ -1,5 +1,5 @@
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 
 use super::Strategy;
@@ -8,7 +8,7 @@ use crate::vm::allocate::{Candidate, Demand, Page, store};
 /// The host with the fewest VMs first.
 pub(super) struct LeastVm;
 
-#[async_trait]
+#[boxed]
 impl Strategy for LeastVm {
     async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Candidate>> {
         store::emptiest(tx, demand, page).await

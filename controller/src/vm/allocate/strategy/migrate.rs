@@ -1,5 +1,5 @@
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 
 use super::Strategy;
@@ -8,7 +8,7 @@ use crate::vm::allocate::{Candidate, Demand, Page, store};
 /// The fewest VMs first, of the hosts that are left when a filter has refused the one that the VM is to leave.
 pub(super) struct Migrate;
 
-#[async_trait]
+#[boxed]
 impl Strategy for Migrate {
     async fn hosts(&self, tx: &mut Tx, demand: &Demand, page: Page) -> Result<Vec<Candidate>> {
         store::emptiest(tx, demand, page).await

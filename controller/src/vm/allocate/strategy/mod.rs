@@ -6,14 +6,14 @@ mod last_host;
 mod least_vm;
 mod migrate;
 
-use async_trait::async_trait;
 use engine::Result;
+use engine::boxed;
 use engine::db::Tx;
 use engine::driver::Family;
 
 use super::{Candidate, Demand, Page};
 
-#[async_trait]
+#[boxed]
 pub trait Strategy: Sync {
     /// The hosts of a page of its order that are in scope and have the room, the best first; fewer than its
     /// limit when there are no more.

@@ -1,16 +1,16 @@
 //! How such a network is made on a host, and taken away.
 
-use async_trait::async_trait;
 use cumulet_controller::host::{HostInventory, kvm};
 use cumulet_controller::l2::{L2Driver, L2NetworkInventory};
 use engine::Result;
+use engine::boxed;
 use engine::flow::Cx;
 
 use super::calls::{CreateBridge, DeleteBridge};
 
 pub struct Gre;
 
-#[async_trait]
+#[boxed]
 impl L2Driver for Gre {
     fn bridge_name(&self, l2: &L2NetworkInventory) -> String {
         format!("br_gre{}", l2.virtual_network_id)

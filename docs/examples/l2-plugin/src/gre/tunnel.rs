@@ -1,9 +1,9 @@
 //! What is done when hosts connect and VMs come and go.
 
-use async_trait::async_trait;
 use cumulet_controller::host::{HostInventory, kvm};
 use cumulet_controller::vm::points::OnHost;
 use engine::Result;
+use engine::boxed;
 use engine::error::Code;
 use engine::flow::Cx;
 use engine::hook::Hook;
@@ -21,7 +21,7 @@ pub struct Tunnel;
 /// A VM that runs no longer has none.
 pub struct NoTunnel;
 
-#[async_trait]
+#[boxed]
 impl Hook<HostInventory> for Daemon {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let state = cx.call(&kvm::agent(cx.engine(), host), &CheckDaemon {}).await?;
@@ -40,7 +40,7 @@ async fn set(cx: &Cx, on: &OnHost, wanted: bool) -> Result<()> {
     cx.call(&kvm::agent(cx.engine(), &on.host), &tunnel).await.map(|_| ())
 }
 
-#[async_trait]
+#[boxed]
 impl Hook<OnHost> for Tunnel {
     async fn run(&self, cx: &Cx, on: &OnHost) -> Result<()> {
         if on.runs { set(cx, on, true).await } else { Ok(()) }
@@ -51,7 +51,7 @@ impl Hook<OnHost> for Tunnel {
     }
 }
 
-#[async_trait]
+#[boxed]
 impl Hook<OnHost> for NoTunnel {
     async fn run(&self, cx: &Cx, on: &OnHost) -> Result<()> {
         set(cx, on, false).await
