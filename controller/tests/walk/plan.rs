@@ -5,6 +5,7 @@
 //! flow comes there again. A run of a flow has one fault; of those that only delay a message it has as many
 //! as it has messages. A fault on the way back belongs to the failure that showed the way there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
@@ -81,8 +82,6 @@ pub struct Case {
 struct Standing {
     /// For a point that only failures lead to: where the flow was made to fail, in order, when it was seen.
     path: Vec<Spot>,
-    /// In which call of the script.
-    call: Place,
     attempts: usize,
     done: bool,
 }
@@ -99,6 +98,8 @@ pub struct Plan {
 #[derive(Default)]
 pub struct Known {
     cases: BTreeMap<Case, Standing>,
+    /// Those that a failure leads to, by the call and the place of the first one.
+    ways: BTreeMap<(Place, Spot), BTreeSet<Case>>,
     /// Flow, step and direction, and whether the step is one of rows.
     seen: BTreeMap<(&'static str, &'static str, bool), bool>,
     /// What has happened to a flow somewhere, when that is enough.
@@ -294,7 +295,11 @@ impl Known {
         for what in what {
             let path = if spot.needs_failure() { path.to_owned() } else { Vec::new() };
             let case = Case { spot: spot.clone(), what };
-            self.cases.entry(case).or_insert(Standing { path, call, attempts: 0, done: false });
+            let Entry::Vacant(new) = self.cases.entry(case.clone()) else { continue };
+            if let Some(first) = path.first() {
+                self.ways.entry((call, first.clone())).or_default().insert(case);
+            }
+            new.insert(Standing { path, attempts: 0, done: false });
         }
     }
 
@@ -306,18 +311,16 @@ impl Known {
                 return Some((what.fault(), next));
             }
         }
-        let enough = self.enough.as_ref();
-        let may = |case: &Case, standing: &Standing| {
-            !standing.done
-                && standing.attempts < ATTEMPTS
-                && standing.call == call
-                && standing.path.first() == Some(spot)
-                && lacks(enough, case)
-        };
-        let (case, standing) = self.cases.iter_mut().find(|(case, standing)| may(case, standing))?;
+        let case = self.ways.get(&(call, spot.clone()))?.iter().find(|case| self.may(case))?;
+        let standing = self.cases.get_mut(case)?;
         standing.attempts += 1;
         let rest = standing.path[1..].iter().rev().cloned().collect();
         Some((Fault::Fail, Some(Next::Path(rest, case.clone()))))
+    }
+
+    fn may(&self, case: &Case) -> bool {
+        let standing = &self.cases[case];
+        !standing.done && standing.attempts < ATTEMPTS && self.lacks(case)
     }
 
     /// What shall happen to a message of a flow to which nothing but `light` tricks have happened.
@@ -354,10 +357,6 @@ impl Known {
     }
 
     fn lacks(&self, case: &Case) -> bool {
-        lacks(self.enough.as_ref(), case)
+        self.enough.as_ref().is_none_or(|enough| !enough.contains(&case.kind()))
     }
-}
-
-fn lacks(enough: Option<&BTreeSet<Kind>>, case: &Case) -> bool {
-    enough.is_none_or(|enough| !enough.contains(&case.kind()))
 }
