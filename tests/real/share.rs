@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cumulet_tests::cloud::{Cloud, Vm};
+use cumulet_tests::cloud::{Cloud, SHARE_URL, Vm};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -76,5 +76,48 @@ async fn a_guest_on_a_share_goes_on_when_it_moves_and_leaves_nothing() {
     assert_eq!(files(&here).len(), 1, "the image: {:?}", files(&here));
     cloud.api().delete(&format!("/primary-storage/{storage}")).await.unwrap();
     assert!(files(&here).is_empty(), "{:?}", files(&here));
+    cloud.tear_down().await.unwrap();
+}
+
+/// How often a host has mounted the NFS share below.
+fn mounts(cloud: &Cloud, host: &str, below: &Path) -> usize {
+    let table = cloud.mounts(host).unwrap();
+    table
+        .lines()
+        .filter(|line| line.contains(SHARE_URL) && line.contains(&format!(" {}/", below.display())))
+        .count()
+}
+
+#[tokio::test]
+async fn hosts_mount_an_nfs_share_for_a_guest_that_moves_on_it() {
+    let cloud = cloud("nfs", 2).await;
+    let (shared, here) = cloud.shared().unwrap();
+    let base = shared.with_file_name("nfs");
+    let set = json!({ "updateGlobalConfig": { "value": base.display().to_string() } });
+    let path = "/global-configurations/nfsPrimaryStorage/mount.base/actions";
+    cloud.api().call(Method::PUT, path, set).await.unwrap();
+    let site = cloud.site();
+    let params = json!({ "name": "nfs", "url": SHARE_URL, "zoneUuid": site.zone });
+    let storage = cloud.api().create("/primary-storage/nfs", params).await.unwrap();
+    let storage = storage["uuid"].as_str().unwrap().to_owned();
+    let path = format!("/clusters/{}/primary-storage/{storage}", site.cluster);
+    cloud.api().create(&path, json!({})).await.unwrap();
+    assert_eq!(["host-1", "host-2"].map(|host| mounts(&cloud, host, &base)), [1, 1]);
+
+    let (vm, _) = create_vm(&cloud, &storage).await;
+    let said = cloud.guest_answers(&vm).await.unwrap();
+    assert!(said.ends_with("boots=1"), "{said}");
+    let own = format!("/vm-instances/{}", vm.uuid);
+    let moved = act(&cloud, &own, json!({ "migrateVm": {} })).await;
+    assert!(moved["state"] == "Running" && moved["hostUuid"] != json!(vm.host), "{moved}");
+    let said = cloud.guest_answers(&vm).await.unwrap();
+    assert!(said.ends_with("boots=1"), "it has not begun anew: {said}");
+    assert_eq!(files(&here).len(), 2, "an image and a disk: {:?}", files(&here));
+
+    cloud.api().delete(&own).await.unwrap();
+    act(&cloud, &own, json!({ "expungeVmInstance": {} })).await;
+    cloud.api().delete(&format!("/primary-storage/{storage}")).await.unwrap();
+    assert!(files(&here).is_empty(), "{:?}", files(&here));
+    assert_eq!(["host-1", "host-2"].map(|host| mounts(&cloud, host, &base)), [0, 0]);
     cloud.tear_down().await.unwrap();
 }

@@ -15,6 +15,7 @@ mod gre;
 mod gre_agent;
 mod ha;
 mod moves;
+mod nfs;
 mod nics;
 mod placement;
 mod plugin;

@@ -35,6 +35,7 @@ const PRIMARY: Resource = Resource {
             "Add a directory in which all hosts have mounted the same",
             DIRECTORY,
         ),
+        post("create-nfs", "/primary-storage/nfs", "Add a share of an NFS server, which hosts mount", SHARE),
     ],
     deletable: true,
 };
@@ -43,6 +44,13 @@ const DIRECTORY: &[Opt] = &[
     NAME,
     opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required(),
     opt("directory", "url", Kind::Text, "the absolute path on every host").required(),
+    DESCRIPTION,
+];
+
+const SHARE: &[Opt] = &[
+    NAME,
+    opt("zone", "zoneUuid", Kind::Reference("zone"), "where it is").required(),
+    opt("share", "url", Kind::Text, "server:/path").required(),
     DESCRIPTION,
 ];
 

@@ -88,7 +88,7 @@ fn setup(
         host_uuid: host.uuid.to_string(),
         interval: interval.unsigned_abs(),
         max_attempts: attempts.unsigned_abs(),
-        mount_paths: vec![storage.url.clone()],
+        mount_paths: vec![storage.mount_path.clone()],
         uuids: vec![storage.uuid.to_string()],
         urls: vec![storage.url.clone()],
         mount_options: vec![String::new()],

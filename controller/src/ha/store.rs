@@ -11,7 +11,7 @@ use crate::host::{Host, HostInventory};
 use crate::primary_storage::PrimaryStorage;
 use crate::vm::VmInstance;
 
-const LEASES: &str = "SELECT f.primary_storage_uuid AS storage, p.name, p.url AS mount_path, f.interval_seconds AS interval, \
+const LEASES: &str = "SELECT f.primary_storage_uuid AS storage, p.name, p.mount_path, f.interval_seconds AS interval, \
      f.seconds, f.strategy \
      FROM ha_fencer f JOIN primary_storage p ON p.uuid = f.primary_storage_uuid \
      WHERE f.host_uuid = $1 ORDER BY p.uuid";

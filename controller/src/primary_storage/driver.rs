@@ -7,8 +7,10 @@ use engine::driver::Family;
 use engine::flow::Cx;
 use engine::{Engine, Result};
 use serde::{Deserialize, Serialize};
+use wire::calls::localstorage::Downloaded;
 
-use super::{PrimaryStorageInventory, local, shared_mount_point};
+use super::layout::signed;
+use super::{PrimaryStorageInventory, local, nfs, shared_mount_point};
 use crate::host::HostInventory;
 
 /// What a storage has on a host, bytes.
@@ -38,6 +40,23 @@ pub struct Placed {
     pub size: i64,
     /// Bytes, allocated.
     pub actual_size: i64,
+}
+
+impl Placed {
+    /// A qcow2 file as an agent made it; a size that it does not tell is `size`.
+    pub(super) fn qcow2(path: &str, told: Option<u64>, actual_size: Option<u64>, size: i64) -> Placed {
+        Placed {
+            path: path.to_owned(),
+            format: "qcow2".into(),
+            size: told.map_or(size, signed),
+            actual_size: actual_size.map_or(0, signed),
+        }
+    }
+
+    pub(super) fn downloaded(path: String, done: Downloaded) -> Placed {
+        let (size, actual_size) = (signed(done.size), signed(done.actual_size));
+        Placed { path, format: done.format, size, actual_size }
+    }
 }
 
 /// A volume to be made.
@@ -196,7 +215,11 @@ pub trait Driver: Sync {
 /// All of them; a new one is a file and a line here.
 pub static PRIMARY_STORAGES: Family<dyn Driver> = Family::new(
     "primary storage",
-    &[(local::TYPE, &local::LocalStorage), (shared_mount_point::TYPE, &shared_mount_point::SharedMountPoint)],
+    &[
+        (local::TYPE, &local::LocalStorage),
+        (shared_mount_point::TYPE, &shared_mount_point::SharedMountPoint),
+        (nfs::TYPE, &nfs::Nfs),
+    ],
 );
 
 impl PrimaryStorageInventory {

@@ -5,12 +5,12 @@ use super::driver::{NewVolume, Wanted};
 
 pub(super) fn root(storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
     let NewVolume { uuid, account, .. } = volume;
-    format!("{}/rootVolumes/acct-{account}/vol-{uuid}/{uuid}.qcow2", storage.url)
+    format!("{}/rootVolumes/acct-{account}/vol-{uuid}/{uuid}.qcow2", storage.mount_path)
 }
 
 pub(super) fn data(storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
     let NewVolume { uuid, account, .. } = volume;
-    format!("{}/dataVolumes/acct-{account}/vol-{uuid}/{uuid}.qcow2", storage.url)
+    format!("{}/dataVolumes/acct-{account}/vol-{uuid}/{uuid}.qcow2", storage.mount_path)
 }
 
 /// Another file of the volume that has one at `path`: all lie in its own directory.
@@ -24,7 +24,7 @@ pub(super) fn layer(path: &str, volume: &str, name: &str) -> String {
 }
 
 pub(super) fn cache(storage: &PrimaryStorageInventory) -> String {
-    format!("{}/imagecache", storage.url)
+    format!("{}/imagecache", storage.mount_path)
 }
 
 pub(super) fn cached(storage: &PrimaryStorageInventory, image: &Wanted) -> String {

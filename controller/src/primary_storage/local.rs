@@ -30,8 +30,8 @@ impl Driver for LocalStorage {
     async fn join(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<Space> {
         let init = call::Init {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
-            path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
+            path: storage.mount_path.clone(),
             host_uuid: host.uuid.to_string(),
             init_file_path: None,
         };
@@ -45,7 +45,7 @@ impl Driver for LocalStorage {
     async fn leave(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
         let delete = call::DeleteDir {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             host_uuid: host.uuid.to_string(),
             path: layout::cache(storage),
         };
@@ -66,7 +66,7 @@ impl Driver for LocalStorage {
         let path = self.cached_path(storage, image);
         let download = call::Download {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             image_uuid: image.image.clone(),
             hostname: image.hostname.clone(),
             backup_storage_install_path: image.install_path.clone(),
@@ -76,8 +76,7 @@ impl Driver for LocalStorage {
             size: image.actual_size.unsigned_abs(),
         };
         let done = cx.call(&agent(cx.engine(), host), &download).await?;
-        let (size, actual_size) = (signed(done.size), signed(done.actual_size));
-        Ok(Placed { path, format: done.format, size, actual_size })
+        Ok(Placed::downloaded(path, done))
     }
 
     async fn clone_volume_at(
@@ -91,19 +90,14 @@ impl Driver for LocalStorage {
     ) -> Result<Placed> {
         let create = call::CreateFromCache {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             template_path_in_cache: template.path.clone(),
             install_url: path.to_owned(),
             volume_uuid: volume.uuid.clone(),
             virtual_size: if volume.size > template.size { volume.size.unsigned_abs() } else { 0 },
         };
         let made = cx.call(&agent(cx.engine(), host), &create).await?;
-        Ok(Placed {
-            path: path.to_owned(),
-            format: "qcow2".into(),
-            size: made.size.map_or(volume.size, signed),
-            actual_size: made.actual_size.map_or(0, signed),
-        })
+        Ok(Placed::qcow2(path, made.size, made.actual_size, volume.size))
     }
 
     fn data_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
@@ -120,7 +114,7 @@ impl Driver for LocalStorage {
     ) -> Result<Placed> {
         let create = call::CreateEmpty {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             install_url: path.to_owned(),
             size: volume.size.unsigned_abs(),
             name: volume.uuid.clone(),
@@ -128,12 +122,7 @@ impl Driver for LocalStorage {
             backing_file: None,
         };
         let made = cx.call(&agent(cx.engine(), host), &create).await?;
-        Ok(Placed {
-            path: path.to_owned(),
-            format: "qcow2".into(),
-            size: made.size.map_or(volume.size, signed),
-            actual_size: made.actual_size.map_or(0, signed),
-        })
+        Ok(Placed::qcow2(path, made.size, made.actual_size, volume.size))
     }
 
     async fn volume_size(
@@ -146,7 +135,7 @@ impl Driver for LocalStorage {
     ) -> Result<(i64, i64)> {
         let get = call::GetSize {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             volume_uuid: volume.to_owned(),
             install_path: path.to_owned(),
         };
@@ -174,7 +163,7 @@ impl Driver for LocalStorage {
     ) -> Result<()> {
         let delete = call::Delete {
             uuid: storage.uuid.to_string(),
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             host_uuid: host.uuid.to_string(),
             path: path.to_owned(),
         };
@@ -194,7 +183,7 @@ impl Driver for LocalStorage {
         path: &str,
     ) -> Result<Placed> {
         let make = call::WithBacking {
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             template_path_in_cache: base.to_owned(),
             install_path: path.to_owned(),
             ..Default::default()
@@ -217,7 +206,7 @@ impl Driver for LocalStorage {
         base: Option<&str>,
     ) -> Result<()> {
         let merge = call::OfflineMerge {
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             src_path: base.unwrap_or_default().to_owned(),
             dest_path: path.to_owned(),
             full_rebase: base.is_none(),
@@ -234,7 +223,7 @@ impl Driver for LocalStorage {
         to: &str,
     ) -> Result<Placed> {
         let copy = call::CreateTemplate {
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             install_path: to.to_owned(),
             volume_path: from.to_owned(),
             ..Default::default()
@@ -257,7 +246,7 @@ impl Driver for LocalStorage {
         url: &str,
     ) -> Result<()> {
         let upload = call::Upload {
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             install_path: path.to_owned(),
             url: url.to_owned(),
         };

@@ -7,6 +7,7 @@
 //! images are there once. One host works on a file at a time, the volume's *hand*, which is chosen when a flow
 //! begins and written down.
 
+mod add;
 mod api;
 mod attach;
 mod cache;
@@ -16,10 +17,12 @@ pub mod driver;
 pub mod host_hook;
 mod layout;
 mod local;
+mod nfs;
 mod reads;
 mod reconnect;
 mod shared_mount_point;
 mod store;
+mod witness;
 
 use std::time::Duration;
 
@@ -62,9 +65,9 @@ pub use store::{
 pub async fn delete_file(cx: &Cx, host: &HostInventory, path: &str) -> Result<()> {
     let storages = store::of_host(&mut cx.read().await?, host.uuid).await?;
     let below = |storage: &&PrimaryStorageInventory| {
-        path.strip_prefix(storage.url.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        path.strip_prefix(storage.mount_path.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
-    let storage = storages.iter().filter(below).max_by_key(|storage| storage.url.len());
+    let storage = storages.iter().filter(below).max_by_key(|storage| storage.mount_path.len());
     let storage = storage.ok_or_else(|| {
         let details = format!("\"{path}\" lies in no primary storage that host \"{}\" has", host.name);
         codes::STATE.because(details)
@@ -144,7 +147,10 @@ pub(crate) const RESERVED: Setting<i64> = Setting {
     read: number::<0, SPACE>,
 };
 
-const SETTINGS: &[AnySetting] = &[RESERVED.entry(|text| RESERVED.accepts(text)).within(0, SPACE).on(LEVELS)];
+const SETTINGS: &[AnySetting] = &[
+    RESERVED.entry(|text| RESERVED.accepts(text)).within(0, SPACE).on(LEVELS),
+    nfs::MOUNT_BASE.entry(|text| nfs::MOUNT_BASE.accepts(text)),
+];
 
 const LEVELS: &[Level] = &[
     Level { kind: "PrimaryStorage", ladder: store::LADDER },
@@ -170,8 +176,9 @@ pub fn module() -> Module {
         .api::<reconnect::ReconnectPrimaryStorage>()
         .api::<reconnect::SyncPrimaryStorageCapacity>()
         .api::<clean::CleanUpImageCacheOnPrimaryStorage>()
-        .api::<api::AddLocalPrimaryStorage>()
-        .api::<api::AddSharedMountPointPrimaryStorage>()
+        .api::<add::AddLocalPrimaryStorage>()
+        .api::<add::AddSharedMountPointPrimaryStorage>()
+        .api::<add::AddNfsPrimaryStorage>()
         .api::<api::UpdatePrimaryStorage>()
         .api::<api::ChangePrimaryStorageState>()
         .api::<api::AttachPrimaryStorageToCluster>()
@@ -189,5 +196,6 @@ pub fn module() -> Module {
         .hook(&host::CONNECTING, "primary storages", &host_hook::Storages)
         .after("l2 networks")
         .settings(SETTINGS)
+        .tags(&[nfs::OPTIONS])
         .admin()
 }

@@ -2,7 +2,7 @@
 //! What one host makes there is used on all.
 //!
 //! A host that has mounted something else is refused: it leaves a trace, and a host that has the storage
-//! already must see it. When there is none that answers, the storage's mark must be there if volumes are.
+//! already must see it. When there is none that answers, volumes must be there if the storage has some.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use wire::calls::mount_point as call;
 
 use super::driver::{Driver, NewVolume, Placed, Space, Wanted};
 use super::layout::{self, signed};
+use super::witness::must_see_volumes;
 use super::{PrimaryStorageInventory, store};
 use crate::host::HostInventory;
 use crate::host::kvm::agent;
@@ -31,12 +32,12 @@ const WITNESSES: usize = 3;
 
 /// By which a host shows that it sees what the others see.
 fn trace(storage: &PrimaryStorageInventory, host: &HostInventory) -> String {
-    format!("{}/hosts/{}", storage.url, host.uuid)
+    format!("{}/hosts/{}", storage.mount_path, host.uuid)
 }
 
 async fn leave_trace(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
     let make = call::CreateFolder {
-        mount_point: storage.url.clone(),
+        mount_point: storage.mount_path.clone(),
         install_path: format!("{}/here", trace(storage, host)),
     };
     cx.call(&agent(cx.engine(), host), &make).await.map(|_| ())
@@ -49,7 +50,7 @@ async fn is_seen(
     storage: &PrimaryStorageInventory,
     others: &[HostInventory],
 ) -> Option<(bool, String)> {
-    let look = call::CheckBits { mount_point: storage.url.clone(), path: trace(storage, host) };
+    let look = look_for(storage, &trace(storage, host));
     for other in others.iter().take(WITNESSES) {
         match cx.engine().ask(&agent(cx.engine(), other), &look, LOOKING).await {
             Ok(told) => return Some((told.existing, other.name.clone())),
@@ -60,31 +61,22 @@ async fn is_seen(
 }
 
 /// Refuses a host that has not mounted what the others have.
-async fn must_be_the_same(
-    cx: &Cx,
-    host: &HostInventory,
-    storage: &PrimaryStorageInventory,
-    is_first: bool,
-) -> Result<()> {
-    let mut tx = cx.read().await?;
-    let mut others = store::hosts_of(&mut tx, storage.uuid).await?;
-    let in_use = store::holds_volumes(&mut tx, storage.uuid).await?;
-    drop(tx);
+async fn must_be_the_same(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
+    let mut others = store::hosts_of(&mut cx.read().await?, storage.uuid).await?;
     others.retain(|other| other.uuid != host.uuid && other.is_connected());
     leave_trace(cx, host, storage).await?;
-    let (url, name) = (&storage.url, &host.name);
-    let details = match is_seen(cx, host, storage, &others).await {
-        Some((true, _)) => return Ok(()),
-        Some((false, other)) => format!(
-            "{url} on host \"{name}\" is not what it is on host \"{other}\": mount the same share on both"
-        ),
-        None if is_first && in_use => format!(
-            "{url} on host \"{name}\" is empty, but primary storage \"{}\" holds volumes: mount its share there",
-            storage.name
-        ),
-        None => return Ok(()),
-    };
-    Err(codes::OPERATION.because(details))
+    match is_seen(cx, host, storage, &others).await {
+        Some((true, _)) => Ok(()),
+        Some((false, other)) => Err(codes::OPERATION.because(format!(
+            "{} on host \"{}\" is not what it is on host \"{other}\": mount the same share on both",
+            storage.mount_path, host.name
+        ))),
+        None => must_see_volumes(cx, host, storage, look_for).await,
+    }
+}
+
+fn look_for(storage: &PrimaryStorageInventory, path: &str) -> call::CheckBits {
+    call::CheckBits { mount_point: storage.mount_path.clone(), path: path.to_owned() }
 }
 
 #[boxed]
@@ -101,11 +93,11 @@ impl Driver for SharedMountPoint {
         let others = store::others(&mut cx.read().await?, storage.uuid).await?;
         let connect = call::Connect {
             uuid: storage.uuid.to_string(),
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             exist_uuids: others.iter().map(ToString::to_string).collect(),
         };
         let opened = cx.call(&agent(cx.engine(), host), &connect).await?;
-        must_be_the_same(cx, host, storage, opened.is_first).await?;
+        must_be_the_same(cx, host, storage).await?;
         Ok(Space {
             total: signed(opened.total_capacity.unwrap_or(0)),
             available: signed(opened.available_capacity.unwrap_or(0)),
@@ -140,7 +132,7 @@ impl Driver for SharedMountPoint {
     ) -> Result<Placed> {
         let path = self.cached_path(storage, image);
         let download = call::Download {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             image_uuid: image.image.clone(),
             hostname: image.hostname.clone(),
             backup_storage_install_path: image.install_path.clone(),
@@ -150,8 +142,7 @@ impl Driver for SharedMountPoint {
             size: image.actual_size.unsigned_abs(),
         };
         let done = cx.call(&agent(cx.engine(), host), &download).await?;
-        let (size, actual_size) = (signed(done.size), signed(done.actual_size));
-        Ok(Placed { path, format: done.format, size, actual_size })
+        Ok(Placed::downloaded(path, done))
     }
 
     async fn clone_volume_at(
@@ -164,14 +155,14 @@ impl Driver for SharedMountPoint {
         path: &str,
     ) -> Result<Placed> {
         let create = call::CreateRoot {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             template_path_in_cache: template.path.clone(),
             install_path: path.to_owned(),
             volume_uuid: volume.uuid.clone(),
             virtual_size: if volume.size > template.size { volume.size.unsigned_abs() } else { 0 },
         };
         let made = cx.call(&agent(cx.engine(), host), &create).await?;
-        Ok(placed(path, made.size, made.actual_size, volume.size))
+        Ok(Placed::qcow2(path, made.size, made.actual_size, volume.size))
     }
 
     fn data_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
@@ -187,7 +178,7 @@ impl Driver for SharedMountPoint {
         path: &str,
     ) -> Result<Placed> {
         let create = call::CreateEmpty {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             install_path: path.to_owned(),
             size: volume.size.unsigned_abs(),
             name: volume.uuid.clone(),
@@ -195,7 +186,7 @@ impl Driver for SharedMountPoint {
             backing_file: None,
         };
         let made = cx.call(&agent(cx.engine(), host), &create).await?;
-        Ok(placed(path, made.size, made.actual_size, volume.size))
+        Ok(Placed::qcow2(path, made.size, made.actual_size, volume.size))
     }
 
     async fn volume_size(
@@ -207,7 +198,7 @@ impl Driver for SharedMountPoint {
         path: &str,
     ) -> Result<(i64, i64)> {
         let get = call::GetSize {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             volume_uuid: volume.to_owned(),
             install_path: path.to_owned(),
         };
@@ -234,7 +225,7 @@ impl Driver for SharedMountPoint {
         storage: &PrimaryStorageInventory,
         path: &str,
     ) -> Result<()> {
-        let (mount_point, path) = (storage.url.clone(), path.to_owned());
+        let (mount_point, path) = (storage.mount_path.clone(), path.to_owned());
         let delete = call::Delete { mount_point, path, folder: false };
         cx.call(&agent(cx.engine(), host), &delete).await.map(|_| ())
     }
@@ -252,13 +243,13 @@ impl Driver for SharedMountPoint {
         path: &str,
     ) -> Result<Placed> {
         let make = call::WithBacking {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             template_path_in_cache: base.to_owned(),
             install_path: path.to_owned(),
             volume_uuid: String::new(),
         };
         let made = cx.call(&agent(cx.engine(), host), &make).await?;
-        Ok(placed(path, made.size, made.actual_size, 0))
+        Ok(Placed::qcow2(path, made.size, made.actual_size, 0))
     }
 
     async fn put_on(
@@ -270,7 +261,7 @@ impl Driver for SharedMountPoint {
         base: Option<&str>,
     ) -> Result<()> {
         let merge = call::OfflineMerge {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             src_path: base.unwrap_or_default().to_owned(),
             dest_path: path.to_owned(),
             full_rebase: base.is_none(),
@@ -287,12 +278,12 @@ impl Driver for SharedMountPoint {
         to: &str,
     ) -> Result<Placed> {
         let copy = call::CreateTemplate {
-            mount_point: storage.url.clone(),
+            mount_point: storage.mount_path.clone(),
             install_path: to.to_owned(),
             volume_path: from.to_owned(),
         };
         let made = cx.call(&agent(cx.engine(), host), &copy).await?;
-        Ok(placed(to, Some(made.size), Some(made.actual_size), 0))
+        Ok(Placed::qcow2(to, Some(made.size), Some(made.actual_size), 0))
     }
 
     async fn upload(
@@ -305,7 +296,7 @@ impl Driver for SharedMountPoint {
     ) -> Result<()> {
         // ZStack has no path of this storage's own for it.
         let upload = localstorage::Upload {
-            storage_path: storage.url.clone(),
+            storage_path: storage.mount_path.clone(),
             install_path: path.to_owned(),
             url: url.to_owned(),
         };
@@ -321,17 +312,7 @@ impl SharedMountPoint {
         storage: &PrimaryStorageInventory,
         path: String,
     ) -> Result<()> {
-        let delete = call::Delete { mount_point: storage.url.clone(), path, folder: true };
+        let delete = call::Delete { mount_point: storage.mount_path.clone(), path, folder: true };
         cx.call(&agent(cx.engine(), host), &delete).await.map(|_| ())
-    }
-}
-
-/// A qcow2 file as an agent made it; a size that it does not tell is `size`.
-fn placed(path: &str, told: Option<u64>, actual_size: Option<u64>, size: i64) -> Placed {
-    Placed {
-        path: path.to_owned(),
-        format: "qcow2".into(),
-        size: told.map_or(size, signed),
-        actual_size: actual_size.map_or(0, signed),
     }
 }

@@ -2,7 +2,8 @@ use engine::db::{Tx, Value};
 use engine::{Any, Id, Result, Stamp, args, codes};
 use serde::{Deserialize, Serialize};
 
-use super::api::{NewStorage, UpdatePrimaryStorage};
+use super::add::NewStorage;
+use super::api::UpdatePrimaryStorage;
 use super::driver::{PRIMARY_STORAGES, Placed, Space};
 use super::{PrimaryStorage, PrimaryStorageInventory, RESERVED};
 use crate::cluster::Cluster;
@@ -13,10 +14,13 @@ pub(super) const LADDER: &str = "SELECT uuid FROM (SELECT uuid, 0 AS far FROM pr
 pub(super) const IN_ZONE: &str = "SELECT uuid, name, zone_uuid FROM primary_storage WHERE zone_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO primary_storage (uuid, name, description, zone_uuid, url, mount_path, type, \
      shared, state, status, create_date, last_op_date) \
-     VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 'Enabled', 'Connecting', $8, $8)";
+     VALUES ($1, $2, $3, $4, $5, $9, $6, $7, 'Enabled', 'Connecting', $8, $8)";
 const OTHERS: &str = "SELECT uuid FROM primary_storage WHERE uuid <> $1 ORDER BY uuid";
 const HOLDS_VOLUMES: &str =
     "SELECT count(*) FROM (SELECT 1 AS one FROM volume WHERE primary_storage_uuid = $1 LIMIT 1) v";
+const SOME_FILES: &str = "SELECT install_path FROM volume WHERE primary_storage_uuid = $1 AND status = 'Ready' \
+     ORDER BY create_date, uuid LIMIT 3";
+const OF_URL: &str = "SELECT name FROM primary_storage WHERE type = $1 AND url = $2";
 /// Who works on the files of a volume that lies on no host ($2): the host that has its VM, else the one on which
 /// the VM has another volume, or that works on its root volume; else who did it before, or any.
 const HAND: &str = "SELECT h.uuid FROM primary_storage_host s JOIN host h ON h.uuid = s.host_uuid \
@@ -41,7 +45,7 @@ const SPARE: &str = "SELECT i.image_uuid AS image, i.host_uuid AS host, i.instal
 const FORGET_CACHED: &str = "DELETE FROM image_cache WHERE primary_storage_uuid = $1 AND image_uuid = $2 \
      AND coalesce(host_uuid, '') = coalesce(CAST($3 AS TEXT), '')";
 /// Of each shared storage that a host has, the connected host that looks after its files.
-const KEPT_ELSEWHERE: &str = "SELECT p.url FROM primary_storage_host s \
+const KEPT_ELSEWHERE: &str = "SELECT p.mount_path FROM primary_storage_host s \
      JOIN primary_storage p ON p.uuid = s.primary_storage_uuid AND p.shared WHERE s.host_uuid = $1 \
      AND EXISTS (SELECT 1 FROM primary_storage_host o JOIN host h ON h.uuid = o.host_uuid \
         WHERE o.primary_storage_uuid = p.uuid AND h.status = 'Connected' AND h.uuid < $1)";
@@ -248,9 +252,14 @@ pub async fn doubt_cached(
 pub(super) async fn insert(tx: &mut Tx, new: &NewStorage) -> Result<()> {
     let shared = PRIMARY_STORAGES.get(new.r#type)?.is_shared();
     let mut row = args![new.uuid, &new.name, new.description.as_deref(), new.zone, &new.url];
-    row.extend(args![new.r#type, shared, Stamp::now()]);
+    row.extend(args![new.r#type, shared, Stamp::now(), &new.mount_path]);
     tx.exec(INSERT, row).await?;
     Ok(())
+}
+
+/// The name of a storage of this type and URL, if there is one.
+pub(super) async fn of_url(tx: &mut Tx, r#type: &str, url: &str) -> Result<Option<String>> {
+    Ok(tx.opt::<(String,)>(OF_URL, args![r#type, url]).await?.map(|(name,)| name))
 }
 
 /// All storages but this one.
@@ -261,6 +270,11 @@ pub(super) async fn others(tx: &mut Tx, storage: Id<PrimaryStorage>) -> Result<V
         .into_iter()
         .map(|(uuid,)| uuid)
         .collect())
+}
+
+/// Files that lie there for certain: of some of the oldest volumes that nothing is done to.
+pub(super) async fn some_files(tx: &mut Tx, storage: Id<PrimaryStorage>) -> Result<Vec<String>> {
+    Ok(tx.all::<(String,)>(SOME_FILES, args![storage]).await?.into_iter().map(|(path,)| path).collect())
 }
 
 pub(super) async fn holds_volumes(tx: &mut Tx, storage: Id<PrimaryStorage>) -> Result<bool> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use host::process::{self, program};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use wire::Fault;
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +27,17 @@ pub fn at(path: &Path) -> io::Result<Option<Mounted>> {
 }
 
 /// Runs `mount.nfs` of the package `nfs-common`.
-pub async fn mount_nfs(url: &str, path: &Path, options: &str) -> Result<(), process::Error> {
+pub async fn mount_nfs(url: &str, path: &Path, options: &str) -> Result<(), Fault> {
     let mut mount = program("mount.nfs").arg(url).arg(path);
     if !options.is_empty() {
         mount = mount.args(["-o", options]);
     }
-    mount.run().await.map(drop)
+    match mount.run().await {
+        Err(error @ process::Error::Start { .. }) => {
+            Err(Fault::new(format!("{error}: install nfs-common (nfs-utils) on this host")))
+        }
+        done => Ok(drop(done?)),
+    }
 }
 
 /// Succeeds when nothing is mounted there; fails while something there is in use.

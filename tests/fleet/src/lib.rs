@@ -11,6 +11,7 @@ mod kvm;
 mod layers;
 mod manners;
 mod migration;
+mod nfs;
 mod share;
 mod storage;
 mod vrouter;
@@ -84,6 +85,9 @@ pub struct State {
     pub fencers: BTreeSet<String>,
     #[serde(default)]
     pub marks: BTreeMap<String, String>,
+    /// Shares that the host was told to mount, by path.
+    #[serde(default)]
+    pub mounts: BTreeMap<String, String>,
     /// What other hosts have open of what is shared with them.
     #[serde(skip)]
     pub elsewhere: BTreeSet<String>,

@@ -15,9 +15,9 @@ use crate::{State, World, lock, obey};
 
 type Outcome<C> = Result<<C as Call>::Reply, Fault>;
 
-const CAPACITY: Option<u64> = Some(1 << 40);
+pub(crate) const CAPACITY: Option<u64> = Some(1 << 40);
 /// What a file takes, bytes.
-const SIZE: u64 = 1 << 20;
+pub(crate) const SIZE: u64 = 1 << 20;
 
 /// The directory, for all hosts that have it mounted.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct Files {
     pub(crate) fenced: BTreeSet<String>,
 }
 
-fn below(dir: &str, path: &str) -> bool {
+pub(crate) fn below(dir: &str, path: &str) -> bool {
     path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::lab::{Bind, Lab, Libvirt, Machine, Network, Spec, Veth};
 
@@ -25,6 +27,8 @@ const PHYSICAL: &str = "eth1";
 pub const PRIMARY: &str = "primary";
 /// What all hosts have mounted, below the cloud's directory: a file system that is not their root's.
 pub const SHARED: &str = "shared";
+/// What all hosts can mount, as an NFS share.
+pub const SHARE_URL: &str = "192.0.2.1:/export/cumulet";
 /// A name for people to type; there is one cloud of [`Shape::Here`] at most, as its ports are fixed.
 const OUTSIDE_HERE: &str = "cumulet-demo";
 
@@ -58,7 +62,7 @@ pub struct Ground {
     pub share: Option<Share>,
 }
 
-/// A directory in memory.
+/// A file system in memory, by the name of an NFS share.
 #[derive(Debug)]
 pub struct Share(PathBuf);
 
@@ -66,20 +70,37 @@ impl Share {
     /// Empty, also when a cloud at this place was killed before.
     fn make(lab: &Lab) -> Result<Share> {
         let name = lab.dir().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let dir = Path::new("/dev/shm").join(format!("cumulet-{name}"));
-        let _of_an_earlier_run = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(Share(dir))
+        let share = Share(Path::new("/dev/shm").join(format!("cumulet-{name}")));
+        share.remove();
+        let dir = share.dir();
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        mount(Some(SHARE_URL), dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+            .with_context(|| format!("cannot mount {}", dir.display()))?;
+        Ok(share)
     }
 
     pub fn dir(&self) -> &Path {
         &self.0
     }
+
+    fn remove(&self) {
+        while umount2(self.dir(), MntFlags::MNT_DETACH).is_ok() {}
+        let _it_is_in_memory = fs::remove_dir(self.dir());
+    }
+
+    /// The machine's own `mount.nfs`: the kernels that tests run on have no NFS. It mounts this, whatever it is told.
+    fn mounted_by_name(&self, lab: &Lab, machine: &str) -> Result<Bind> {
+        let source = lab.make_dir(&format!("machines/{machine}/sbin"))?;
+        let program = source.join("mount.nfs");
+        fs::write(&program, format!("#!/bin/sh\nexec mount --bind {} \"$2\"\n", self.dir().display()))?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        Ok(Bind { source, target: "/usr/local/sbin".into() })
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let _it_is_in_memory = fs::remove_dir_all(&self.0);
+        self.remove();
     }
 }
 
@@ -168,11 +189,12 @@ fn add_host(lab: &Lab, ground: &mut Ground, number: u8) -> Result<()> {
 fn host_binds(lab: &Lab, name: &str, libvirt: &Libvirt, share: Option<&Share>) -> Result<Vec<Bind>> {
     let source = lab.make_dir(&format!("machines/{name}/primary"))?;
     let primary = Bind { source, target: lab.make_dir(PRIMARY)? };
-    let shared = match share {
-        Some(share) => Some(Bind { source: share.dir().to_owned(), target: lab.make_dir(SHARED)? }),
-        None => None,
-    };
-    Ok(libvirt.binds().into_iter().chain([primary]).chain(shared).collect())
+    let mut binds: Vec<Bind> = libvirt.binds().into_iter().chain([primary]).collect();
+    if let Some(share) = share {
+        binds.push(Bind { source: share.dir().to_owned(), target: lab.make_dir(SHARED)? });
+        binds.push(share.mounted_by_name(lab, name)?);
+    }
+    Ok(binds)
 }
 
 /// Addresses of the management network; 0 is the controller's.

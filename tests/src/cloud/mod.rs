@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use hyper::Method;
 use serde_json::json;
 
-pub use ground::{GATEWAY, Shape};
+pub use ground::{GATEWAY, SHARE_URL, Shape};
 pub use programs::{Program, Status};
 pub use site::Vm;
 
@@ -139,6 +139,12 @@ impl Cloud {
     pub fn virsh(&self, host: &str, args: &[&str]) -> Result<String> {
         let uri = Libvirt::uri(self.ground.machine(&self.host(host)?.place));
         run("virsh", ["-c", &uri].iter().chain(args))
+    }
+
+    /// What a host has mounted, as the kernel tells it.
+    pub fn mounts(&self, host: &str) -> Result<String> {
+        let first = self.ground.machine(&self.host(host)?.place).first();
+        Ok(std::fs::read_to_string(format!("/proc/{}/mountinfo", first.pid))?)
     }
 
     /// `ip <args>` on a host.
