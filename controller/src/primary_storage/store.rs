@@ -19,7 +19,7 @@ const OTHERS: &str = "SELECT uuid FROM primary_storage WHERE uuid <> $1 ORDER BY
 const HOLDS_VOLUMES: &str =
     "SELECT count(*) FROM (SELECT 1 AS one FROM volume WHERE primary_storage_uuid = $1 LIMIT 1) v";
 const SOME_FILES: &str = "SELECT install_path FROM volume WHERE primary_storage_uuid = $1 AND status = 'Ready' \
-     ORDER BY create_date, uuid LIMIT 3";
+     ORDER BY create_date, uuid LIMIT 20";
 const OF_URL: &str = "SELECT name FROM primary_storage WHERE type = $1 AND url = $2";
 /// Who works on the files of a volume that lies on no host ($2): the host that has its VM, else the one on which
 /// the VM has another volume, or that works on its root volume; else who did it before, or any.
