@@ -36,7 +36,8 @@ pub async fn mount_nfs(url: &str, path: &Path, options: &str) -> Result<(), Faul
         Err(error @ process::Error::Start { .. }) => {
             Err(Fault::new(format!("{error}: install nfs-common (nfs-utils) on this host")))
         }
-        done => Ok(drop(done?)),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
     }
 }
 
