@@ -102,17 +102,32 @@ fn must_be(r#type: &str, said: Option<&str>) -> Result<()> {
 
 /// A storage that is a directory lies where it is.
 fn directory(_: &Engine, url: &str, _: Id<PrimaryStorage>) -> Result<(String, String)> {
-    let path = plain_directory(url)?.to_owned();
+    let path = plain_directory("url", url)?.to_owned();
     Ok((path.clone(), path))
 }
 
-/// `text`, without slashes at its end, when it is an absolute directory.
-pub(super) fn plain_directory(text: &str) -> Result<&str> {
+/// The `text` of `field`, without slashes at its end, when it is an absolute directory.
+pub(super) fn plain_directory<'a>(field: &str, text: &'a str) -> Result<&'a str> {
     let path = text.trim_end_matches('/');
     let plain = |part: &str| !matches!(part, "." | "..") && !part.chars().any(char::is_control);
     match text.starts_with('/') && path.len() > 1 && text.split('/').all(plain) {
         true => Ok(path),
-        false => Err(codes::INVALID_ARGUMENT
-            .because(format!("it must be an absolute directory such as /cumulet_ps, not \"{text}\""))),
+        false => Err(codes::INVALID_ARGUMENT.because(format!(
+            "\"{field}\" must be an absolute directory such as /cumulet_ps, not \"{text}\""
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_is_refused_by_the_name_of_its_field() {
+        assert_eq!(plain_directory("url", "/mnt/cumulet//").unwrap(), "/mnt/cumulet");
+        for text in ["mnt", "", "/", "/mnt/../etc", "/mnt/\n"] {
+            let said = plain_directory("value", text).unwrap_err().to_string();
+            assert!(said.contains("\"value\" must be"), "{text:?}: {said}");
+        }
     }
 }

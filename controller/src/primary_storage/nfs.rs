@@ -28,7 +28,7 @@ pub(super) const MOUNT_BASE: Setting<String> = Setting {
     name: "mount.base",
     default: "/var/lib/cumulet/nfs",
     help: "the directory below which hosts mount NFS shares that are added from now on",
-    read: |text| add::plain_directory(text).map(str::to_owned),
+    read: |text| add::plain_directory("value", text).map(str::to_owned),
 };
 
 /// How long looking at a file may take.

@@ -1,7 +1,8 @@
 //! Macros of the engine.
 //!
-//! `#[boxed]` boxes the futures of a trait's functions ([`macro@boxed`]). `#[derive(Row)]` reads a struct
-//! from a row, each field from the column of its name: `#[row(column = "uuid")]` names another column; `#[row(flatten)]` reads a field that is a row itself.
+//! `#[derive(Row)]` reads a struct from a row, each field from the column of its name:
+//! `#[row(column = "uuid")]` names another column; `#[row(flatten)]` reads a field that is a row itself.
+//! `#[boxed]` boxes the futures of a trait's functions ([`macro@boxed`]).
 
 mod boxed;
 
