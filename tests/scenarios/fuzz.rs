@@ -3,6 +3,7 @@
 //! take long, and no job that was begun by it may end with an error of the controller itself.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,9 +33,11 @@ checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "503"]
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance,response_headers_conformance";
 
-/// The program, installed once for all runs.
+/// The program, installed once for all runs, by one at a time.
 fn schemathesis() -> Result<PathBuf> {
     let dir = cumulet_tests::target().join(format!("schemathesis-{VERSION}"));
+    let alone = File::create(dir.with_extension("lock"))?;
+    alone.lock()?;
     let program = dir.join("bin/schemathesis");
     if !program.exists() {
         let how = "it comes from PyPI into a virtual environment below target/, by python3-venv and pip";
@@ -137,8 +140,8 @@ async fn furnish(site: &Site) {
     make("/accounts/policies", json!({ "name": "p", "statements": deny })).await;
 }
 
-/// Writes down what it reads and starts it.
-fn attack(site: &Site, program: &Path, document: &Value) -> Result<String> {
+/// Writes down what it reads and starts it, on the calls that `which` names.
+fn attack(site: &Site, program: &Path, document: &Value, which: [&str; 2]) -> Result<String> {
     let dir = site.controller.dir();
     std::fs::write(dir.join("openapi.json"), document.to_string())?;
     std::fs::write(dir.join("schemathesis.toml"), SETTINGS)?;
@@ -174,26 +177,38 @@ fn attack(site: &Site, program: &Path, document: &Value) -> Result<String> {
             "--no-color",
         ],
     );
-    command.current_dir(dir);
+    // It goes through its whole environment, for proxies, with every request.
+    command.args(which).current_dir(dir).env_clear();
     finish_within(command, LIMIT)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_request_gets_an_answer_that_the_document_does_not_know() {
+/// A site after all those requests, no one of which got a wrong answer.
+async fn besieged(which: [&str; 2]) -> Site {
     let program = tokio::task::spawn_blocking(schemathesis).await.unwrap();
     let program = program.unwrap_or_else(|error| panic!("schemathesis cannot be installed: {error:#}"));
     let site = Site::start().await;
     furnish(&site).await;
     let mut document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
     name_what_is_there(&mut document, &uuids(&site).await);
-    let said = tokio::task::block_in_place(|| attack(&site, &program, &document));
+    let said = tokio::task::block_in_place(|| attack(&site, &program, &document, which));
     let said = said.unwrap_or_else(|error| panic!("{error:#}"));
     println!("{said}");
+    assert!(!site.controller.said("panicked"), "{}", site.controller.last_words());
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_question_gets_an_answer_that_the_document_does_not_know() {
+    besieged(["--include-method", "GET"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_gets_an_answer_that_the_document_does_not_know() {
+    let site = besieged(["--exclude-method", "GET"]).await;
     let failed = site.list("/audits?q=success=false&q=state=done&limit=10000").await;
     let own = |job: &&Value| ["SYS.1000", "SYS.2002"].map(Value::from).contains(&job["error"]["code"]);
     let own: Vec<_> = failed.iter().filter(own).collect();
     assert!(own.is_empty(), "{own:#?}");
-    assert!(!site.controller.said("panicked"), "{}", site.controller.last_words());
     let done = site.list("/audits?q=success=true&groupBy=apiName").await;
     assert!(done.len() > 15, "only {} kinds of call have done anything", done.len());
 }
