@@ -6,6 +6,7 @@
 mod crates;
 mod readme;
 mod source;
+mod stages;
 
 use std::fs;
 use std::path::Path;

@@ -12,11 +12,12 @@ pub fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// Builds all programs; where they lie. What cargo says is shown.
-pub fn build() -> Result<PathBuf> {
+/// Builds all programs, with what `beside` names; where they lie. What cargo says is shown. With tests beside
+/// them, programs are those that tests are built with: libraries have the features that either of them needs.
+pub fn build(beside: &[&str]) -> Result<PathBuf> {
     web_assets()?;
-    let mut cargo = command(&cargo(), ["build", "--workspace", "--bins", "--exclude", "xtask"]);
-    cargo.current_dir(workspace()).env("CARGO_INCREMENTAL", "0");
+    let mut cargo = command(&cargo(), ["build", "--workspace", "--bins"]);
+    cargo.args(beside).current_dir(workspace()).env("CARGO_INCREMENTAL", "0");
     show(cargo)?;
     Ok(target().join("debug"))
 }

@@ -138,7 +138,7 @@ impl Stage {
         let start = Instant::now();
         let (mut sound, mut count) = (true, Count::default());
         if matches!(self, Self::Scenario | Self::Real) {
-            programs::build()?;
+            programs::build(if self == Self::Real { REAL } else { SCENARIO })?;
         }
         for command in self.commands(filter) {
             let (well, counted) = follow(command)?;
@@ -154,20 +154,27 @@ impl Stage {
             Self::Clippy => {
                 vec![cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])]
             }
-            Self::Unit => vec![
-                tests(&["--workspace", "--exclude", "cumulet-tests"], filter),
-                tests(&["-p", "cumulet-tests", "--lib", "--test", "tidy"], filter),
-                documentation(filter),
-            ],
-            Self::Store => vec![
-                tests(&["-p", "cumulet-controller", "--test", "store", "--test", "query"], filter),
-                set_apart(&["-p", "cumulet-controller", "--test", "walk", "--test", "broker"], filter),
-            ],
-            Self::Scenario => vec![tests(&["-p", "cumulet-tests", "--test", "scenario"], filter)],
-            Self::Real => vec![tests(&["-p", "cumulet-tests", "--test", "real"], filter)],
+            Self::Unit => {
+                let which = [&["--lib", "--bins"], UNIT].concat();
+                vec![tests(&which, filter), documentation(filter)]
+            }
+            Self::Store => vec![tests(STORE, filter), set_apart(STORE_APART, filter)],
+            Self::Scenario => vec![tests(SCENARIO, filter)],
+            Self::Real => vec![tests(REAL, filter)],
         }
     }
 }
+
+// The test programs of each stage, from whatever crate.
+const UNIT: &[&str] = &[
+    "--test", "flows", "--test", "hooks", "--test", "openapi", "--test", "wiring", "--test", "walk",
+    "--test", "tidy",
+];
+const STORE: &[&str] = &["--test", "store", "--test", "query"];
+/// Of those that are ignored elsewhere.
+const STORE_APART: &[&str] = &["--test", "walk", "--test", "broker"];
+const SCENARIO: &[&str] = &["--test", "scenario"];
+const REAL: &[&str] = &["--test", "real"];
 
 fn cargo(args: &[&str]) -> Command {
     let mut command = command(&programs::cargo(), args);
@@ -176,13 +183,15 @@ fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Always of the whole workspace: libraries are built once for each set of crates whose needs they meet.
 const NEXTEST: &[&str] =
-    &["nextest", "run", "--no-fail-fast", "--no-tests", "pass", "--status-level", "slow"];
+    &["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass", "--status-level", "slow"];
+const STANDARD: &[&str] = &["test", "--workspace", "--no-fail-fast"];
 
 /// By nextest where it is installed, else by the standard runner.
 fn tests(which: &[&str], filter: Option<&str>) -> Command {
     let nextest = has_nextest();
-    let mut args = [if nextest { NEXTEST } else { &["test", "--no-fail-fast", "--tests"] }, which].concat();
+    let mut args = [if nextest { NEXTEST } else { STANDARD }, which].concat();
     args.extend(filter);
     if !nextest && which.contains(&"real") {
         // As .config/nextest.toml says: guests without KVM take a whole processor each.
@@ -194,7 +203,7 @@ fn tests(which: &[&str], filter: Option<&str>) -> Command {
 /// Those that their own stage leaves to another.
 fn set_apart(which: &[&str], filter: Option<&str>) -> Command {
     let nextest = has_nextest();
-    let mut args = [if nextest { NEXTEST } else { &["test", "--no-fail-fast"] }, which].concat();
+    let mut args = [if nextest { NEXTEST } else { STANDARD }, which].concat();
     args.extend(filter);
     args.extend(if nextest { &["--run-ignored", "only"][..] } else { &["--", "--ignored"] });
     cargo(&args)
