@@ -1,5 +1,7 @@
 //! Changing what a network tells its guests: rows first, then every host that serves it.
 
+use std::net::Ipv4Addr;
+
 use engine::db::Tx;
 use engine::flow::{Cx, Flow, Steps};
 use engine::inventory::{find, show};
@@ -8,6 +10,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::address::{self, UsedIp};
 use super::service::{self, Assigned};
 use super::store::{self, Facts, HostRoute};
 use super::{L3Network, L3NetworkInventory};
@@ -24,12 +27,13 @@ pub(super) enum What {
     AddRoute { prefix: String, nexthop: String },
     RemoveRoute(String),
     Mtu(i64),
+    DhcpServer(Ipv4Addr),
     Facts(Facts),
     Attach(Vec<Assigned>),
     Detach(Vec<Assigned>),
 }
 
-/// before → change → refresh every connected host.
+/// before → change → refresh every connected host → settle.
 ///
 /// The first step does nothing; its undo, which runs when the rows are back as they were, brings the
 /// hosts back too.
@@ -39,6 +43,9 @@ pub(super) struct Change {
     name: String,
     what: What,
     before: Option<Before>,
+    /// The address that the DHCP servers had.
+    #[serde(default)]
+    aside: Option<Id<UsedIp>>,
 }
 
 /// What the change may have overwritten.
@@ -52,7 +59,7 @@ struct Before {
 
 impl Change {
     pub(super) fn new(l3: &L3NetworkInventory, what: What) -> Self {
-        Change { l3: l3.uuid, name: l3.name.clone(), what, before: None }
+        Change { l3: l3.uuid, name: l3.name.clone(), what, before: None, aside: None }
     }
 
     async fn nothing(&mut self, _cx: &Cx) -> Result<()> {
@@ -75,7 +82,11 @@ impl Change {
             routes: store::routes(tx, self.l3).await?,
             services: service::assigned(tx, self.l3).await?,
         });
-        self.what.enter(tx, &l3).await
+        match self.what {
+            What::DhcpServer(ip) => self.aside = address::move_dhcp_server(tx, &l3, ip).await?,
+            _ => self.what.enter(tx, &l3).await?,
+        }
+        Ok(())
     }
 
     async fn restore(&mut self, tx: &mut Tx) -> Result<()> {
@@ -89,6 +100,7 @@ impl Change {
         for route in &before.routes {
             store::put_route(tx, self.l3, route).await?;
         }
+        address::put_dhcp_server_back(tx, self.l3, self.aside).await?;
         service::replace(tx, self.l3, &before.services).await
     }
 
@@ -98,6 +110,13 @@ impl Change {
             l2::refresh(cx, l3.l2_network_uuid).await?;
         }
         refresh(cx, self.l3).await
+    }
+
+    async fn settle(&mut self, tx: &mut Tx) -> Result<()> {
+        match self.aside {
+            Some(aside) => address::drop_aside(tx, aside).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -135,6 +154,8 @@ impl What {
                 let facts = Facts { mtu: Some(*mtu), ..store::facts(tx, l3.uuid).await? };
                 store::restore(tx, l3.uuid, &facts).await
             }
+            // What they had is kept by the flow.
+            What::DhcpServer(_) => Ok(()),
             What::Facts(facts) => store::restore(tx, l3.uuid, facts).await,
             What::Attach(services) => service::attach(tx, l3, services).await,
             What::Detach(services) => service::detach(tx, l3, services).await,
@@ -160,6 +181,7 @@ impl Flow for Change {
             .record_undo("change", Self::change, Self::restore)
             .act("refresh", Self::refresh)
             .limit(HOST_LIMIT)
+            .record("settle", Self::settle)
     }
 
     async fn answer(&self, tx: &mut Tx) -> Result<Value> {

@@ -163,6 +163,7 @@ pub fn module() -> Module {
         .api::<told::RemoveHostRouteFromL3Network>()
         .ask::<told::GetL3NetworkMtu>()
         .api::<told::SetL3NetworkMtu>()
+        .api::<told::ChangeL3NetworkDhcpIpAddress>()
         .hook(&host::CONNECTING, "l3 networks", &host_hook::L3Networks)
         .after("primary storages")
         .flow::<change::Change>()

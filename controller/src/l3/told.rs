@@ -94,6 +94,30 @@ impl Api for RemoveHostRouteFromL3Network {
     }
 }
 
+api! {
+    /// Guests hear of it when they ask for their addresses next.
+    ChangeL3NetworkDhcpIpAddress: PUT "/l3-networks/{l3NetworkUuid}/dhcp-ip" "changeL3NetworkDhcpIpAddress" {
+        l3_network_uuid: Id<L3Network>,
+        dhcp_server_ip: Option<String>,
+        dhcpv6_server_ip: Option<String>,
+    }
+}
+
+impl Api for ChangeL3NetworkDhcpIpAddress {
+    const ROUTE: Route = ChangeL3NetworkDhcpIpAddress::ROUTE;
+
+    async fn run(self, job: Job) -> Result<Settled> {
+        validate::unsupported("dhcpv6ServerIp", &self.dhcpv6_server_ip)?;
+        let text = self.dhcp_server_ip.unwrap_or_default();
+        let ip = text.parse().map_err(|_| {
+            codes::INVALID_ARGUMENT
+                .because(format!("\"dhcpServerIp\" must be an IPv4 address, not \"{text}\""))
+        })?;
+        let l3 = network(&job, self.l3_network_uuid).await?;
+        job.flow(Change::new(&l3, What::DhcpServer(ip))).await
+    }
+}
+
 /// As it is kept: `192.0.2.0/24`, without bits behind the prefix.
 fn prefix(text: &str) -> Result<String> {
     let read = || {

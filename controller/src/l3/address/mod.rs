@@ -96,14 +96,14 @@ pub async fn allocate(
         return match other {
             None => Ok(address),
             Some(ip) => {
-                Err(refused(&ground, ip, &format!("cannot be given to a nic that has {}", address.ip)))
+                Err(refused(&ground.name, ip, &format!("cannot be given to a nic that has {}", address.ip)))
             }
         };
     }
     ground.refuse_closed()?;
     // The servers choose before guests take all, and after who wants a certain address, lest they choose that.
     let taken = match wanted {
-        Some(ip) => Some(take_wanted(tx, &ground, nic, ip).await?),
+        Some(ip) => Some(take_wanted(tx, (l3, &ground.name), User::Nic(nic), ip).await?),
         None => None,
     };
     if known_dhcp_server(tx, l3).await?.is_none() && service::need_address(tx, l3).await? {
@@ -156,18 +156,51 @@ pub async fn drop_aside(tx: &mut Tx, aside: Id<UsedIp>) -> Result<()> {
     store::drop_aside(tx, aside).await
 }
 
-async fn take_wanted(tx: &mut Tx, network: &Ground, nic: Id<Any>, ip: Ipv4Addr) -> Result<Address> {
-    let spans = range::open_spans(tx, network.uuid).await?;
+/// `l3` by its name.
+type Named<'a> = (Id<L3Network>, &'a str);
+
+async fn take_wanted(tx: &mut Tx, (l3, name): Named<'_>, user: User, ip: Ipv4Addr) -> Result<Address> {
+    let spans = range::open_spans(tx, l3).await?;
     let Some(span) = spans.iter().find(|span| span.contains(ip)) else {
-        return Err(refused(network, ip, "lies in none of its ranges, or is reserved"));
+        return Err(refused(name, ip, "lies in none of its ranges, or is reserved"));
     };
-    match store::take(tx, network.uuid, span, u32::from(ip).into(), User::Nic(nic)).await? {
+    match store::take(tx, l3, span, u32::from(ip).into(), user).await? {
         Some(address) => Ok(address),
-        None if of_servers(tx, network.uuid, ip).await? => {
-            Err(refused(network, ip, "is that of its DHCP servers: choose another"))
+        None if of_servers(tx, l3, ip).await? => {
+            Err(refused(name, ip, "is that of its DHCP servers: choose another"))
         }
-        None => Err(refused(network, ip, "is in use")),
+        None => Err(refused(name, ip, "is in use")),
     }
+}
+
+/// Gives the network's DHCP servers this address. The one that they had is returned and given to nobody, until it
+/// is dropped or they have it again.
+pub(super) async fn move_dhcp_server(
+    tx: &mut Tx,
+    l3: &L3NetworkInventory,
+    ip: Ipv4Addr,
+) -> Result<Option<Id<UsedIp>>> {
+    if !service::need_address(tx, l3.uuid).await? {
+        let details = format!("l3 network \"{}\" has no DHCP servers: attach the service first", l3.name);
+        return Err(codes::STATE.because(details));
+    }
+    if of_servers(tx, l3.uuid, ip).await? {
+        return Ok(None);
+    }
+    let aside = store::stand_aside(tx, l3.uuid).await?;
+    take_wanted(tx, (l3.uuid, &l3.name), User::Dhcp, ip).await?;
+    Ok(aside)
+}
+
+/// The servers have what was set aside again, and nothing else.
+pub(super) async fn put_dhcp_server_back(
+    tx: &mut Tx,
+    l3: Id<L3Network>,
+    aside: Option<Id<UsedIp>>,
+) -> Result<()> {
+    let Some(aside) = aside else { return Ok(()) };
+    store::free_dhcp_server(tx, l3).await?;
+    store::stand_again(tx, aside).await
 }
 
 async fn of_servers(tx: &mut Tx, l3: Id<L3Network>, ip: Ipv4Addr) -> Result<bool> {
@@ -175,8 +208,8 @@ async fn of_servers(tx: &mut Tx, l3: Id<L3Network>, ip: Ipv4Addr) -> Result<bool
     Ok(servers.is_some_and(|(address, _)| address.ip == ip.to_string()))
 }
 
-fn refused(network: &Ground, ip: Ipv4Addr, why: &str) -> ErrorCode {
-    codes::INVALID_ARGUMENT.because(format!("address {ip} of l3 network \"{}\" {why}", network.name))
+fn refused(network: &str, ip: Ipv4Addr, why: &str) -> ErrorCode {
+    codes::INVALID_ARGUMENT.because(format!("address {ip} of l3 network \"{network}\" {why}"))
 }
 
 /// None when all are in use.

@@ -15,7 +15,7 @@ const RELEASE: &str = "DELETE FROM used_ip WHERE vm_nic_uuid = $1";
 const SET_ASIDE: &str = "UPDATE used_ip SET vm_nic_uuid = NULL WHERE vm_nic_uuid = $1 RETURNING uuid";
 const PUT_BACK: &str = "UPDATE used_ip SET vm_nic_uuid = $2 WHERE uuid = $1";
 const DROP_ASIDE: &str = "DELETE FROM used_ip WHERE uuid = $1 AND vm_nic_uuid IS NULL";
-const GROUND: &str = "SELECT l.uuid, l.name, l.state, l.deleting, u.ip, u.netmask, u.gateway \
+const GROUND: &str = "SELECT l.name, l.state, l.deleting, u.ip, u.netmask, u.gateway \
      FROM l3_network l LEFT JOIN used_ip u ON u.l3_network_uuid = l.uuid AND u.vm_nic_uuid = $2 \
      WHERE l.uuid = $1";
 const USED: &str = "SELECT count(*) FROM used_ip WHERE l3_network_uuid = $1 AND ip = $2";
@@ -42,6 +42,9 @@ const LAST_FREE: &str = "SELECT CASE \
 const DHCP_SERVER: &str = "SELECT u.ip, u.netmask, u.gateway, r.deleting FROM used_ip u \
      JOIN ip_range r ON r.uuid = u.ip_range_uuid WHERE u.l3_network_uuid = $1 AND u.used_for = 'DHCP'";
 const FREE_DHCP_SERVER: &str = "DELETE FROM used_ip WHERE l3_network_uuid = $1 AND used_for = 'DHCP'";
+const STAND_ASIDE: &str = "UPDATE used_ip SET used_for = NULL \
+     WHERE l3_network_uuid = $1 AND used_for = 'DHCP' RETURNING uuid";
+const STAND_AGAIN: &str = "UPDATE used_ip SET used_for = 'DHCP' WHERE uuid = $1";
 const HELD: &str = "SELECT u.ip, u.ip_in_long, u.used_for, u.create_date, v.uuid AS vm_instance_uuid, \
      v.name AS vm_instance_name FROM used_ip u LEFT JOIN vm_nic n ON n.uuid = u.vm_nic_uuid \
      LEFT JOIN vm_instance v ON v.uuid = n.vm_instance_uuid AND ($3 OR EXISTS (SELECT 1 \
@@ -70,7 +73,6 @@ pub(super) async fn held(tx: &mut Tx, l3: Id<L3Network>, account: Id<Any>, admin
 /// What matters of a network when a NIC wants an address, and the address that it has.
 #[derive(Clone, Debug, engine::db::Row)]
 pub(super) struct Ground {
-    pub uuid: Id<L3Network>,
     pub name: String,
     pub state: String,
     pub deleting: bool,
@@ -172,6 +174,16 @@ pub(super) async fn last_free(tx: &mut Tx, range: &Span) -> Result<Option<i64>> 
 pub(super) async fn dhcp_server(tx: &mut Tx, l3: Id<L3Network>) -> Result<Option<(Address, bool)>> {
     let row = tx.opt::<(String, String, String, bool)>(DHCP_SERVER, args![l3]).await?;
     Ok(row.map(|(ip, netmask, gateway, deleting)| (Address { ip, netmask, gateway }, deleting)))
+}
+
+/// The servers have their address no longer, and nobody else gets it.
+pub(super) async fn stand_aside(tx: &mut Tx, l3: Id<L3Network>) -> Result<Option<Id<UsedIp>>> {
+    Ok(tx.opt::<(Id<UsedIp>,)>(STAND_ASIDE, args![l3]).await?.map(|(uuid,)| uuid))
+}
+
+pub(super) async fn stand_again(tx: &mut Tx, aside: Id<UsedIp>) -> Result<()> {
+    tx.exec(STAND_AGAIN, args![aside]).await?;
+    Ok(())
 }
 
 pub(super) async fn free_dhcp_server(tx: &mut Tx, l3: Id<L3Network>) -> Result<()> {
