@@ -116,17 +116,15 @@ impl Relay {
         address
     }
 
-    /// Takes in what the controller tells the agent, at `at`; where that is.
-    pub async fn for_commands(
+    /// Takes in what the controller tells the agent.
+    pub fn for_commands(
         self: &Arc<Self>,
-        at: SocketAddr,
+        listener: TcpListener,
         agent: SocketAddr,
         stop: &CancellationToken,
-    ) -> SocketAddr {
-        let listener = TcpListener::bind(at).await.unwrap();
-        let (relay, address) = (Arc::clone(self), listener.local_addr().unwrap());
+    ) {
+        let relay = Arc::clone(self);
         serve(listener, stop, move |request| Arc::clone(&relay).command(agent, request));
-        address
     }
 
     pub fn leads_to(&self, controller: SocketAddr) {

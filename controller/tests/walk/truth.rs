@@ -259,19 +259,22 @@ const SAID: [(&str, &str); 22] = [
     ("fencers", FENCERS),
 ];
 
-/// What may be there.
-const SPARE: &str = "namespaces that may be there";
+/// What may be there beside it. A host that was nearly connected may have heard of its fencers; it hears of them
+/// again when it is connected.
+const SPARE: [(&str, &str); 2] = [("namespaces", KNOWN_NAMESPACES), ("fencers", NEARLY_FENCED)];
+const NEARLY_FENCED: &str = "SELECT h.management_ip, a.primary_storage_uuid FROM host h \
+     JOIN primary_storage_cluster a ON a.cluster_uuid = h.cluster_uuid WHERE h.status <> 'Connected'";
+const MAY_BE: &str = "may be ";
 
 /// All statements in one: asking is what costs.
 static ALL: LazyLock<String> = LazyLock::new(|| {
     let never = NEVER.iter().map(|(meaning, sql)| {
         format!("SELECT '{}', '', found.* FROM ({sql}) found", meaning.replace('\'', "''"))
     });
-    let said = SAID
-        .iter()
-        .chain(&[(SPARE, KNOWN_NAMESPACES)])
-        .map(|(what, sql)| format!("SELECT '{what}', found.* FROM ({sql}) found"));
-    never.chain(said).collect::<Vec<_>>().join(" UNION ALL ")
+    let said = SAID.iter().map(|(what, sql)| format!("SELECT '{what}', found.* FROM ({sql}) found"));
+    let spare =
+        SPARE.iter().map(|(what, sql)| format!("SELECT '{MAY_BE}{what}', found.* FROM ({sql}) found"));
+    never.chain(said).chain(spare).collect::<Vec<_>>().join(" UNION ALL ")
 });
 
 /// Everything that is not so.
@@ -289,11 +292,10 @@ pub async fn complaints(world: &World) -> Vec<String> {
     let there = hosts.map(|(address, host)| (address.to_string(), share.rest_of(host.world.state())));
     for (address, state) in there.chain([("share".to_owned(), share.state())]) {
         let there = had(&state);
-        let spare = said.remove(&(SPARE.to_owned(), address.clone())).unwrap_or_default();
         for ((what, _), there) in SAID.iter().zip(there) {
-            let said = said.remove(&((*what).to_owned(), address.clone())).unwrap_or_default();
-            let spare = if *what == "namespaces" { &spare } else { &said };
-            for odd in there.difference(spare) {
+            let mut of = |what: String| said.remove(&(what, address.clone())).unwrap_or_default();
+            let (said, spare) = (of((*what).to_owned()), of(format!("{MAY_BE}{what}")));
+            for odd in there.iter().filter(|one| !said.contains(*one) && !spare.contains(*one)) {
                 complaints.push(format!("host {address} has among its {what} {odd}, the rows have not"));
             }
             for odd in said.difference(&there) {

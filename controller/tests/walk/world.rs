@@ -1,6 +1,7 @@
 //! A controller in this process with two simulated hosts, its API, and what is asked of it after every call.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use fleet::{Host, Place, Share};
 use hyper::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::caller::Patience;
@@ -106,6 +108,18 @@ fn address(world: u8, host: u8) -> IpAddr {
     Ipv4Addr::new(127, 64 + (high & 63), low, 2 * world + host).into()
 }
 
+/// Listeners at a port that both addresses have free.
+async fn at_one_port([one, other]: [IpAddr; 2]) -> [TcpListener; 2] {
+    loop {
+        let first = TcpListener::bind((one, 0)).await.unwrap();
+        match TcpListener::bind((other, first.local_addr().unwrap().port())).await {
+            Ok(second) => return [first, second],
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => panic!("cannot listen at {other}: {error}"),
+        }
+    }
+}
+
 /// Two hosts, each behind relays that are at the same ports.
 async fn fleet(
     world: u8,
@@ -113,14 +127,19 @@ async fn fleet(
     relay: &Arc<Relay>,
     stop: &CancellationToken,
 ) -> (Vec<(IpAddr, Host)>, Ports) {
-    let (mut hosts, mut at) = (Vec::new(), [0; 3]);
+    let mut hosts = Vec::new();
     for address in [address(world, 1), address(world, 2)] {
         let place = Place { address, journals: Some(memory()), share: Some(share), ..Place::default() };
-        let host = Host::start_also(place, gre_agent::routes).await.unwrap();
-        for (port, agent) in at.iter_mut().zip([host.kvm, host.vrouter, host.storage]) {
-            *port = relay.for_commands(SocketAddr::new(address, *port), agent, stop).await.port();
+        hosts.push((address, Host::start_also(place, gre_agent::routes).await.unwrap()));
+    }
+    let mut at = [0; 3];
+    let programs: [fn(&Host) -> SocketAddr; 3] = [|host| host.kvm, |host| host.vrouter, |host| host.storage];
+    for (port, program) in at.iter_mut().zip(programs) {
+        let listeners = at_one_port([hosts[0].0, hosts[1].0]).await;
+        *port = listeners[0].local_addr().unwrap().port();
+        for ((_, host), listener) in hosts.iter().zip(listeners) {
+            relay.for_commands(listener, program(host), stop);
         }
-        hosts.push((address, host));
     }
     let [kvm_agent, vrouter_agent, storage_agent] = at;
     (hosts, Ports { kvm_agent, vrouter_agent, storage_agent, ..Ports::default() })
