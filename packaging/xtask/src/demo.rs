@@ -80,7 +80,7 @@ async fn show(progress: &Progress) -> Result<Shown> {
     progress.stage("packages");
     spawn_blocking(|| packages::install(Purpose::Demo)).await??;
     progress.stage("building the programs");
-    let programs = spawn_blocking(|| programs::build(&[])).await??;
+    let programs = spawn_blocking(|| programs::build("")).await??;
     progress.stage("guest image");
     let image = spawn_blocking(|| guest::image(&guest_cache())).await??;
     let narrator = progress.clone();

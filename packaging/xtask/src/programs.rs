@@ -14,10 +14,10 @@ pub fn cargo() -> String {
 
 /// Builds all programs, with what `beside` names; where they lie. What cargo says is shown. With tests beside
 /// them, programs are those that tests are built with: libraries have the features that either of them needs.
-pub fn build(beside: &[&str]) -> Result<PathBuf> {
+pub fn build(beside: &str) -> Result<PathBuf> {
     web_assets()?;
     let mut cargo = command(&cargo(), ["build", "--workspace", "--bins"]);
-    cargo.args(beside).current_dir(workspace()).env("CARGO_INCREMENTAL", "0");
+    cargo.args(beside.split_whitespace()).current_dir(workspace()).env("CARGO_INCREMENTAL", "0");
     show(cargo)?;
     Ok(target().join("debug"))
 }

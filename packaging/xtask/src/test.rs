@@ -154,10 +154,7 @@ impl Stage {
             Self::Clippy => {
                 vec![cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])]
             }
-            Self::Unit => {
-                let which = [&["--lib", "--bins"], UNIT].concat();
-                vec![tests(&which, filter), documentation(filter)]
-            }
+            Self::Unit => vec![tests(UNIT, filter), documentation(filter)],
             Self::Store => vec![tests(STORE, filter), set_apart(STORE_APART, filter)],
             Self::Scenario => vec![tests(SCENARIO, filter)],
             Self::Real => vec![tests(REAL, filter)],
@@ -165,16 +162,14 @@ impl Stage {
     }
 }
 
-// The test programs of each stage, from whatever crate.
-const UNIT: &[&str] = &[
-    "--test", "flows", "--test", "hooks", "--test", "openapi", "--test", "wiring", "--test", "walk",
-    "--test", "tidy",
-];
-const STORE: &[&str] = &["--test", "store", "--test", "query"];
+// The test programs of each stage, of whatever crate.
+const UNIT: &str = "--lib --bins --test agent --test contract --test door --test fencing --test flows \
+                    --test hooks --test openapi --test ownership --test tidy --test walk --test wiring";
+const STORE: &str = "--test store --test query";
 /// Of those that are ignored elsewhere.
-const STORE_APART: &[&str] = &["--test", "walk", "--test", "broker"];
-const SCENARIO: &[&str] = &["--test", "scenario"];
-const REAL: &[&str] = &["--test", "real"];
+const STORE_APART: &str = "--test walk --test broker";
+const SCENARIO: &str = "--test scenario";
+const REAL: &str = "--test real";
 
 fn cargo(args: &[&str]) -> Command {
     let mut command = command(&programs::cargo(), args);
@@ -189,11 +184,12 @@ const NEXTEST: &[&str] =
 const STANDARD: &[&str] = &["test", "--workspace", "--no-fail-fast"];
 
 /// By nextest where it is installed, else by the standard runner.
-fn tests(which: &[&str], filter: Option<&str>) -> Command {
+fn tests(which: &str, filter: Option<&str>) -> Command {
     let nextest = has_nextest();
-    let mut args = [if nextest { NEXTEST } else { STANDARD }, which].concat();
+    let mut args = if nextest { NEXTEST } else { STANDARD }.to_vec();
+    args.extend(which.split(' '));
     args.extend(filter);
-    if !nextest && which.contains(&"real") {
+    if !nextest && which == REAL {
         // As .config/nextest.toml says: guests without KVM take a whole processor each.
         args.extend(["--", "--test-threads", "2"]);
     }
@@ -201,9 +197,10 @@ fn tests(which: &[&str], filter: Option<&str>) -> Command {
 }
 
 /// Those that their own stage leaves to another.
-fn set_apart(which: &[&str], filter: Option<&str>) -> Command {
+fn set_apart(which: &str, filter: Option<&str>) -> Command {
     let nextest = has_nextest();
-    let mut args = [if nextest { NEXTEST } else { STANDARD }, which].concat();
+    let mut args = if nextest { NEXTEST } else { STANDARD }.to_vec();
+    args.extend(which.split(' '));
     args.extend(filter);
     args.extend(if nextest { &["--run-ignored", "only"][..] } else { &["--", "--ignored"] });
     cargo(&args)
