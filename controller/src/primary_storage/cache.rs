@@ -37,7 +37,7 @@ pub async fn cached(
 ) -> Result<Placed> {
     // Two hosts must not bring one file.
     if known && !storage.shared {
-        return storage.driver()?.cache(cx, host, storage, wanted).await;
+        return storage.driver()?.cache(storage.through(cx, host), wanted).await;
     }
     // A step may bring several.
     let label = format!("cache {}", wanted.image);
@@ -71,7 +71,7 @@ impl Cache {
 
     async fn fetch(&mut self, cx: &Cx) -> Result<()> {
         let (host, storage) = self.place(cx).await?;
-        self.placed = storage.driver()?.cache(cx, &host, &storage, &self.wanted).await?;
+        self.placed = storage.driver()?.cache(storage.through(cx, &host), &self.wanted).await?;
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl Cache {
             true => Ok(()),
             false => {
                 let path = driver.cached_path(&storage, &self.wanted);
-                driver.delete_volume(cx, &host, &storage, &path).await
+                driver.delete_volume(storage.through(cx, &host), &path).await
             }
         }
     }

@@ -104,7 +104,7 @@ impl Uncache {
         let (host, storage): (HostInventory, PrimaryStorageInventory) =
             (find(&mut tx, by).await?, find(&mut tx, self.storage).await?);
         drop(tx);
-        match storage.driver()?.delete_volume(cx, &host, &storage, &self.spare.path).await {
+        match storage.driver()?.delete_volume(storage.through(cx, &host), &self.spare.path).await {
             Err(error) if error.is(codes::OPERATION) => self.refused = Some(error.details().to_owned()),
             deleted => deleted?,
         }

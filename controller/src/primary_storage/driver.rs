@@ -1,23 +1,33 @@
 //! Kinds of primary storage: how volumes come into being and go.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use engine::boxed;
 use engine::driver::Family;
 use engine::flow::Cx;
 use engine::{Engine, Result};
 use serde::{Deserialize, Serialize};
-use wire::calls::localstorage::Downloaded;
+use wire::Call;
+use wire::calls::localstorage::{BatchGetSize, Downloaded};
 
-use super::layout::signed;
+use super::layout::{self, signed};
 use super::{PrimaryStorageInventory, local, nfs, shared_mount_point};
 use crate::host::HostInventory;
+use crate::host::kvm::agent;
 
 /// What a storage has on a host, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Space {
     pub total: i64,
     pub available: i64,
+}
+
+impl Space {
+    /// As an agent tells it.
+    pub(super) fn told(total: Option<u64>, available: Option<u64>) -> Space {
+        Space { total: signed(total.unwrap_or(0)), available: signed(available.unwrap_or(0)) }
+    }
 }
 
 /// An image to be fetched from a backup storage.
@@ -68,7 +78,43 @@ pub struct NewVolume {
     pub size: i64,
 }
 
-/// One kind of primary storage. Every command succeeds when what it wants is so already.
+impl NewVolume {
+    /// The size to be asked for where `template` alone would be smaller, else nothing.
+    pub(super) fn beyond(&self, template: &Placed) -> u64 {
+        if self.size > template.size { self.size.unsigned_abs() } else { 0 }
+    }
+}
+
+/// A storage on one of its hosts, for a step of a flow.
+#[derive(Clone, Copy)]
+pub struct Through<'a> {
+    pub cx: &'a Cx,
+    pub host: &'a HostInventory,
+    pub storage: &'a PrimaryStorageInventory,
+}
+
+impl Through<'_> {
+    /// Where the storage lies there.
+    pub(super) fn directory(&self) -> String {
+        self.storage.mount_path.clone()
+    }
+
+    /// Has the agent of the host carry out `command` and waits for its outcome.
+    pub(super) async fn call<C: Call>(&self, command: &C) -> Result<C::Reply> {
+        self.cx.call(&agent(self.cx.engine(), self.host), command).await
+    }
+
+    /// Asks the agent of the host; only calls without effect.
+    pub(super) async fn ask<C: Call>(&self, question: &C) -> Result<C::Reply> {
+        self.cx.engine().ask(&agent(self.cx.engine(), self.host), question, ASKING).await
+    }
+}
+
+/// How long looking at a file may take.
+pub(super) const ASKING: Duration = Duration::from_secs(60);
+
+/// One kind of primary storage. Every command succeeds when what it wants is so already. What has a body here is
+/// what storages do that are directories of their hosts.
 #[boxed]
 pub trait Driver: Sync {
     /// Whether all hosts that have such a storage see the same files. What lies there lies on no host, and
@@ -78,78 +124,55 @@ pub trait Driver: Sync {
     }
 
     /// Where a root volume will lie.
-    fn root_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String;
+    fn root_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
+        layout::root(storage, volume)
+    }
 
     /// Makes the storage usable on a host and tells its space there.
-    async fn join(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<Space>;
+    async fn join(&self, at: Through<'_>) -> Result<Space>;
 
     /// Takes away what the storage itself keeps on a host; volumes are gone by then.
-    async fn leave(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()>;
+    async fn leave(&self, at: Through<'_>) -> Result<()>;
 
     /// Takes away what a shared storage keeps for all its hosts, by way of one of them; volumes are gone by
     /// then.
-    async fn clear(&self, _cx: &Cx, _host: &HostInventory, _storage: &PrimaryStorageInventory) -> Result<()> {
+    async fn clear(&self, _at: Through<'_>) -> Result<()> {
         Ok(())
     }
 
     /// Where an image lies in the storage's cache.
-    fn cached_path(&self, storage: &PrimaryStorageInventory, image: &Wanted) -> String;
+    fn cached_path(&self, storage: &PrimaryStorageInventory, image: &Wanted) -> String {
+        layout::cached(storage, image)
+    }
 
     /// Brings an image into the storage's cache.
-    async fn cache(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        image: &Wanted,
-    ) -> Result<Placed>;
+    async fn cache(&self, at: Through<'_>, image: &Wanted) -> Result<Placed>;
 
     /// Makes a root volume from a cached image.
-    async fn clone_volume(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        template: &Placed,
-        volume: &NewVolume,
-    ) -> Result<Placed> {
-        let path = self.root_path(storage, volume);
-        self.clone_volume_at(cx, host, storage, template, volume, &path).await
+    async fn clone_volume(&self, at: Through<'_>, template: &Placed, volume: &NewVolume) -> Result<Placed> {
+        let path = self.root_path(at.storage, volume);
+        self.clone_volume_at(at, template, volume, &path).await
     }
 
     /// Makes one at `path`.
     async fn clone_volume_at(
         &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
+        at: Through<'_>,
         template: &Placed,
         volume: &NewVolume,
         path: &str,
     ) -> Result<Placed>;
 
     /// Where a data volume will lie.
-    fn data_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String;
+    fn data_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
+        layout::data(storage, volume)
+    }
 
     /// Makes an empty volume at `path`.
-    async fn create_volume(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        volume: &NewVolume,
-        path: &str,
-    ) -> Result<Placed>;
+    async fn create_volume(&self, at: Through<'_>, volume: &NewVolume, path: &str) -> Result<Placed>;
 
     /// The bytes of a volume, virtual and allocated.
-    async fn volume_size(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        volume: &str,
-        path: &str,
-    ) -> Result<(i64, i64)>;
+    async fn volume_size(&self, at: Through<'_>, volume: &str, path: &str) -> Result<(i64, i64)>;
 
     /// The bytes allocated for each of the volumes at these paths, by their uuids; of those that are there.
     async fn actual_sizes(
@@ -157,59 +180,32 @@ pub trait Driver: Sync {
         engine: &Engine,
         host: &HostInventory,
         paths: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, i64>>;
+    ) -> Result<BTreeMap<String, i64>> {
+        // An agent answers it of any directory.
+        let get = BatchGetSize { volume_uuid_install_paths: paths.clone() };
+        let told = engine.ask(&agent(engine, host), &get, ASKING).await?;
+        Ok(told.actual_sizes.into_iter().map(|(uuid, size)| (uuid, signed(size))).collect())
+    }
 
-    async fn delete_volume(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        path: &str,
-    ) -> Result<()>;
+    async fn delete_volume(&self, at: Through<'_>, path: &str) -> Result<()>;
 
     /// Where another file of a volume will lie, which has one at `path`: `name` is its own.
-    fn layer_path(&self, path: &str, volume: &str, name: &str) -> String;
+    fn layer_path(&self, path: &str, volume: &str, name: &str) -> String {
+        layout::layer(path, volume, name)
+    }
 
     /// Makes a volume at `path` that shows the file `base` until it is written to.
-    async fn overlay(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        base: &str,
-        path: &str,
-    ) -> Result<Placed>;
+    async fn overlay(&self, at: Through<'_>, base: &str, path: &str) -> Result<Placed>;
 
     /// Puts the file at `path`, which nobody has open, directly on `base`, or on nothing, without changing
     /// what it shows.
-    async fn put_on(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        path: &str,
-        base: Option<&str>,
-    ) -> Result<()>;
+    async fn put_on(&self, at: Through<'_>, path: &str, base: Option<&str>) -> Result<()>;
 
     /// Copies all that the file `from` shows, which nobody writes to, into one that stands alone.
-    async fn copy(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        from: &str,
-        to: &str,
-    ) -> Result<Placed>;
+    async fn copy(&self, at: Through<'_>, from: &str, to: &str) -> Result<Placed>;
 
     /// Brings a file that nobody writes to where a backup storage awaits it.
-    async fn upload(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        path: &str,
-        url: &str,
-    ) -> Result<()>;
+    async fn upload(&self, at: Through<'_>, path: &str, url: &str) -> Result<()>;
 }
 
 /// All of them; a new one is a file and a line here.
@@ -223,6 +219,11 @@ pub static PRIMARY_STORAGES: Family<dyn Driver> = Family::new(
 );
 
 impl PrimaryStorageInventory {
+    /// This storage by way of `host`.
+    pub fn through<'a>(&'a self, cx: &'a Cx, host: &'a HostInventory) -> Through<'a> {
+        Through { cx, host, storage: self }
+    }
+
     pub fn driver(&self) -> Result<&'static dyn Driver> {
         PRIMARY_STORAGES.get(&self.r#type)
     }

@@ -37,7 +37,7 @@ impl Hook<HostInventory> for Storages {
 
 /// Makes the storage usable on the host and writes down what it has there.
 pub(super) async fn join(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
-    let space: Space = storage.driver()?.join(cx, host, storage).await?;
+    let space: Space = storage.driver()?.join(storage.through(cx, host)).await?;
     JOINED.run(cx, &OnHost { storage: storage.clone(), host: host.clone() }).await?;
     let (storage, host) = (storage.uuid, host.uuid);
     cx.write(move |tx| Box::pin(async move { store::joined(tx, storage, host, space).await })).await
@@ -46,7 +46,7 @@ pub(super) async fn join(cx: &Cx, host: &HostInventory, storage: &PrimaryStorage
 /// Takes away what the storage keeps on the host, and its capacity there.
 pub(super) async fn leave(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
     JOINED.undo(cx, &OnHost { storage: storage.clone(), host: host.clone() }).await?;
-    storage.driver()?.leave(cx, host, storage).await?;
+    storage.driver()?.leave(storage.through(cx, host)).await?;
     let (storage, host) = (storage.uuid, host.uuid);
     cx.write(move |tx| Box::pin(async move { store::left(tx, storage, host).await })).await
 }
@@ -56,7 +56,7 @@ pub(super) async fn clear(cx: &Cx, host: &HostInventory, storage: &PrimaryStorag
     if !store::caches(&mut cx.read().await?, storage.uuid).await? {
         return Ok(());
     }
-    storage.driver()?.clear(cx, host, storage).await?;
+    storage.driver()?.clear(storage.through(cx, host)).await?;
     let storage = storage.uuid;
     cx.write(move |tx| Box::pin(async move { store::cleared(tx, storage).await })).await
 }

@@ -72,7 +72,7 @@ pub async fn delete_file(cx: &Cx, host: &HostInventory, path: &str) -> Result<()
         let details = format!("\"{path}\" lies in no primary storage that host \"{}\" has", host.name);
         codes::STATE.because(details)
     })?;
-    storage.driver()?.delete_volume(cx, host, storage, path).await
+    storage.driver()?.delete_volume(storage.through(cx, host), path).await
 }
 
 /// Refuses to use a storage on a host of whose cluster it was taken.

@@ -5,16 +5,14 @@
 //! path, and unmounts it when the storage goes. A share that has lost the storage's volumes is refused.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use engine::flow::Cx;
 use engine::inventory::Inventory;
 use engine::setting::Setting;
 use engine::tag::{self, Hold, SystemTag};
 use engine::{Engine, Id, Result, boxed, codes};
 use wire::calls::nfs as call;
 
-use super::driver::{Driver, NewVolume, Placed, Space, Wanted};
+use super::driver::{ASKING, Driver, NewVolume, Placed, Space, Through, Wanted};
 use super::layout::{self, signed};
 use super::witness::must_see_volumes;
 use super::{PrimaryStorage, PrimaryStorageInventory, add};
@@ -30,9 +28,6 @@ pub(super) const MOUNT_BASE: Setting<String> = Setting {
     help: "the directory below which hosts mount NFS shares that are added from now on",
     read: |text| add::plain_directory("value", text).map(str::to_owned),
 };
-
-/// How long looking at a file may take.
-const ASKING: Duration = Duration::from_secs(60);
 
 pub(super) const OPTIONS: SystemTag = SystemTag {
     resource: PrimaryStorageInventory::KIND,
@@ -79,54 +74,37 @@ impl Driver for Nfs {
         true
     }
 
-    fn root_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
-        layout::root(storage, volume)
-    }
-
-    async fn join(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<Space> {
-        let said = tag::tokens(&mut cx.read().await?, &OPTIONS, storage.uuid.cast()).await?;
+    async fn join(&self, at: Through<'_>) -> Result<Space> {
+        let said = tag::tokens(&mut at.cx.read().await?, &OPTIONS, at.storage.uuid.cast()).await?;
         let mount = call::Remount {
-            uuid: storage.uuid.to_string(),
-            url: storage.url.clone(),
-            mount_path: storage.mount_path.clone(),
+            uuid: at.storage.uuid.to_string(),
+            url: at.storage.url.clone(),
+            mount_path: at.directory(),
             options: said.first().map(|tokens| tokens.get("options").to_owned()),
         };
-        let mounted = cx.call(&agent(cx.engine(), host), &mount).await?;
+        let mounted = at.call(&mount).await?;
         let look =
             |_: &_, path: &str| call::CheckBits { install_path: path.to_owned(), ..Default::default() };
-        must_see_volumes(cx, host, storage, look).await?;
-        Ok(Space {
-            total: signed(mounted.total_capacity.unwrap_or(0)),
-            available: signed(mounted.available_capacity.unwrap_or(0)),
-        })
+        must_see_volumes(at, look).await?;
+        Ok(Space::told(mounted.total_capacity, mounted.available_capacity))
     }
 
-    async fn leave(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
+    async fn leave(&self, at: Through<'_>) -> Result<()> {
         let unmount = call::Unmount {
-            uuid: storage.uuid.to_string(),
-            url: storage.url.clone(),
-            mount_path: storage.mount_path.clone(),
+            uuid: at.storage.uuid.to_string(),
+            url: at.storage.url.clone(),
+            mount_path: at.directory(),
         };
-        cx.call(&agent(cx.engine(), host), &unmount).await.map(|_| ())
+        at.call(&unmount).await.map(|_| ())
     }
 
-    async fn clear(&self, cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
-        let delete = call::Delete { install_path: layout::cache(storage), folder: true };
-        cx.call(&agent(cx.engine(), host), &delete).await.map(|_| ())
+    async fn clear(&self, at: Through<'_>) -> Result<()> {
+        let delete = call::Delete { install_path: layout::cache(at.storage), folder: true };
+        at.call(&delete).await.map(|_| ())
     }
 
-    fn cached_path(&self, storage: &PrimaryStorageInventory, image: &Wanted) -> String {
-        layout::cached(storage, image)
-    }
-
-    async fn cache(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        image: &Wanted,
-    ) -> Result<Placed> {
-        let path = self.cached_path(storage, image);
+    async fn cache(&self, at: Through<'_>, image: &Wanted) -> Result<Placed> {
+        let path = self.cached_path(at.storage, image);
         let download = call::Download {
             image_uuid: image.image.clone(),
             primary_storage_install_path: path.clone(),
@@ -134,15 +112,13 @@ impl Driver for Nfs {
             sha256: image.sha256.clone(),
             size: image.actual_size.unsigned_abs(),
         };
-        let done = cx.call(&agent(cx.engine(), host), &download).await?;
+        let done = at.call(&download).await?;
         Ok(Placed::downloaded(path, done))
     }
 
     async fn clone_volume_at(
         &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
+        at: Through<'_>,
         template: &Placed,
         volume: &NewVolume,
         path: &str,
@@ -151,24 +127,13 @@ impl Driver for Nfs {
             template_path_in_cache: template.path.clone(),
             install_url: path.to_owned(),
             volume_uuid: volume.uuid.clone(),
-            virtual_size: if volume.size > template.size { volume.size.unsigned_abs() } else { 0 },
+            virtual_size: volume.beyond(template),
         };
-        let made = cx.call(&agent(cx.engine(), host), &create).await?;
+        let made = at.call(&create).await?;
         Ok(Placed::qcow2(path, made.size, made.actual_size, volume.size))
     }
 
-    fn data_path(&self, storage: &PrimaryStorageInventory, volume: &NewVolume) -> String {
-        layout::data(storage, volume)
-    }
-
-    async fn create_volume(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        volume: &NewVolume,
-        path: &str,
-    ) -> Result<Placed> {
+    async fn create_volume(&self, at: Through<'_>, volume: &NewVolume, path: &str) -> Result<Placed> {
         let create = call::CreateEmpty {
             install_url: path.to_owned(),
             name: volume.uuid.clone(),
@@ -177,20 +142,13 @@ impl Driver for Nfs {
             without_volume: false,
             backing_file: None,
         };
-        let made = cx.call(&agent(cx.engine(), host), &create).await?;
+        let made = at.call(&create).await?;
         Ok(Placed::qcow2(path, made.size, made.actual_size, volume.size))
     }
 
-    async fn volume_size(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        volume: &str,
-        path: &str,
-    ) -> Result<(i64, i64)> {
+    async fn volume_size(&self, at: Through<'_>, volume: &str, path: &str) -> Result<(i64, i64)> {
         let get = call::GetSize { volume_uuid: volume.to_owned(), install_path: path.to_owned() };
-        let told = cx.engine().ask(&agent(cx.engine(), host), &get, ASKING).await?;
+        let told = at.ask(&get).await?;
         Ok((signed(told.size), signed(told.actual_size)))
     }
 
@@ -205,77 +163,39 @@ impl Driver for Nfs {
         Ok(told.actual_sizes.into_iter().map(|(uuid, size)| (uuid, signed(size))).collect())
     }
 
-    async fn delete_volume(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        path: &str,
-    ) -> Result<()> {
+    async fn delete_volume(&self, at: Through<'_>, path: &str) -> Result<()> {
         let delete = call::Delete { install_path: path.to_owned(), folder: false };
-        cx.call(&agent(cx.engine(), host), &delete).await.map(|_| ())
+        at.call(&delete).await.map(|_| ())
     }
 
-    fn layer_path(&self, path: &str, volume: &str, name: &str) -> String {
-        layout::layer(path, volume, name)
-    }
-
-    async fn overlay(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        base: &str,
-        path: &str,
-    ) -> Result<Placed> {
+    async fn overlay(&self, at: Through<'_>, base: &str, path: &str) -> Result<Placed> {
         let make = call::WithBacking {
             install_url: path.to_owned(),
             volume_uuid: String::new(),
             template_path_in_cache: base.to_owned(),
         };
-        let made = cx.call(&agent(cx.engine(), host), &make).await?;
+        let made = at.call(&make).await?;
         Ok(Placed::qcow2(path, made.size, made.actual_size, 0))
     }
 
-    async fn put_on(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        path: &str,
-        base: Option<&str>,
-    ) -> Result<()> {
+    async fn put_on(&self, at: Through<'_>, path: &str, base: Option<&str>) -> Result<()> {
         let merge = call::OfflineMerge {
             src_path: base.unwrap_or_default().to_owned(),
             dest_path: path.to_owned(),
             full_rebase: base.is_none(),
         };
-        cx.call(&agent(cx.engine(), host), &merge).await.map(|_| ())
+        at.call(&merge).await.map(|_| ())
     }
 
-    async fn copy(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        from: &str,
-        to: &str,
-    ) -> Result<Placed> {
+    async fn copy(&self, at: Through<'_>, from: &str, to: &str) -> Result<Placed> {
         let copy = call::CreateTemplate { install_path: to.to_owned(), root_volume_path: from.to_owned() };
-        let made = cx.call(&agent(cx.engine(), host), &copy).await?;
+        let made = at.call(&copy).await?;
         Ok(Placed::qcow2(to, Some(made.size), Some(made.actual_size), 0))
     }
 
-    async fn upload(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        _storage: &PrimaryStorageInventory,
-        path: &str,
-        url: &str,
-    ) -> Result<()> {
+    async fn upload(&self, at: Through<'_>, path: &str, url: &str) -> Result<()> {
         let upload = call::Upload { install_path: path.to_owned(), url: url.to_owned() };
-        cx.call(&agent(cx.engine(), host), &upload).await.map(|_| ())
+        at.call(&upload).await.map(|_| ())
     }
 }
 

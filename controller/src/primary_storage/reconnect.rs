@@ -32,7 +32,7 @@ impl Reconnect {
 
 /// A host that the storage is taken from meanwhile stays without it.
 async fn rejoin(cx: &Cx, host: &HostInventory, storage: &PrimaryStorageInventory) -> Result<()> {
-    let space = storage.driver()?.join(cx, host, storage).await?;
+    let space = storage.driver()?.join(storage.through(cx, host)).await?;
     JOINED.run(cx, &OnHost { storage: storage.clone(), host: host.clone() }).await?;
     let (storage, host) = (storage.uuid, host.uuid);
     cx.write(move |tx| Box::pin(async move { store::measured(tx, storage, host, space).await })).await

@@ -80,7 +80,7 @@ impl Branch {
             }
             None => {
                 let path = lies.volume.install_path.as_deref().unwrap_or_default();
-                lies.storage.driver()?.put_on(cx, &lies.host, &lies.storage, path, base).await
+                lies.storage.driver()?.put_on(lies.through(cx), path, base).await
             }
         }
     }

@@ -80,7 +80,7 @@ async fn flatten(cx: &Cx, volume: Id<Volume>) -> Result<()> {
         }
         None => {
             let path = lies.volume.install_path.as_deref().unwrap_or_default();
-            lies.storage.driver()?.put_on(cx, &lies.host, &lies.storage, path, None).await
+            lies.storage.driver()?.put_on(lies.through(cx), path, None).await
         }
     }
 }

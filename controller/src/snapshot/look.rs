@@ -27,7 +27,7 @@ impl Look {
         drop(tx);
         let path = snapshot.primary_storage_install_path.as_deref().unwrap_or_default();
         let (driver, uuid) = (lies.storage.driver()?, self.uuid.to_string());
-        self.found = driver.volume_size(cx, &lies.host, &lies.storage, &uuid, path).await?;
+        self.found = driver.volume_size(lies.through(cx), &uuid, path).await?;
         Ok(())
     }
 

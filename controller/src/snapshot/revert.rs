@@ -84,7 +84,7 @@ impl Revert {
         for part in &mut self.parts {
             let lies = Lies::of(&mut cx.read().await?, part.volume).await?;
             let driver = lies.storage.driver()?;
-            let made = driver.overlay(cx, &lies.host, &lies.storage, &part.base, &part.to).await?;
+            let made = driver.overlay(lies.through(cx), &part.base, &part.to).await?;
             part.size = (made.size, made.actual_size);
         }
         Ok(())

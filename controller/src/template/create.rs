@@ -89,7 +89,7 @@ impl Create {
     async fn copy(&mut self, cx: &Cx) -> Result<()> {
         let (lies, path) = self.lies(cx).await?;
         let driver = lies.storage.driver()?;
-        self.placed = driver.copy(cx, &lies.host, &lies.storage, &self.from, &path).await?;
+        self.placed = driver.copy(lies.through(cx), &self.from, &path).await?;
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Create {
         let driver = lies.storage.driver()?;
         let bring = |url: String| {
             let (lies, path) = (&lies, &path);
-            async move { driver.upload(cx, &lies.host, &lies.storage, path, &url).await }
+            async move { driver.upload(lies.through(cx), path, &url).await }
         };
         self.made.take(cx, bring).await
     }

@@ -13,9 +13,9 @@ use engine::{Any, Id, Result, codes};
 use serde::{Deserialize, Serialize};
 
 use super::VmInstanceInventory;
-use crate::host::{Host, HostInventory};
-use crate::primary_storage::driver::Placed;
-use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
+use crate::host::Host;
+use crate::primary_storage::PrimaryStorage;
+use crate::primary_storage::driver::{Placed, Through};
 use crate::volume::{Volume, VolumeInventory};
 
 /// How long copying may take.
@@ -117,17 +117,11 @@ impl Still {
 
 impl Source {
     /// Makes the copy at `to`.
-    pub(super) async fn copy(
-        &self,
-        cx: &Cx,
-        host: &HostInventory,
-        storage: &PrimaryStorageInventory,
-        to: &str,
-    ) -> Result<Placed> {
-        let driver = storage.driver()?;
+    pub(super) async fn copy(&self, at: Through<'_>, to: &str) -> Result<Placed> {
+        let driver = at.storage.driver()?;
         match self {
-            Source::Snapshot(from) => driver.copy(cx, host, storage, from, to).await,
-            Source::Volume(still) => still.copy(cx, driver.copy(cx, host, storage, &still.path, to)).await,
+            Source::Snapshot(from) => driver.copy(at, from, to).await,
+            Source::Volume(still) => still.copy(at.cx, driver.copy(at, &still.path, to)).await,
         }
     }
 }

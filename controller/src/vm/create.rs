@@ -287,10 +287,10 @@ impl Create {
         if self.empty {
             let driver = storage.driver()?;
             let path = driver.root_path(&storage, root);
-            self.made.disk = driver.create_volume(cx, &host, &storage, root, &path).await?;
+            self.made.disk = driver.create_volume(storage.through(cx, &host), root, &path).await?;
             return Ok(());
         }
-        let made = storage.driver()?.clone_volume(cx, &host, &storage, template, root).await;
+        let made = storage.driver()?.clone_volume(storage.through(cx, &host), template, root).await;
         if self.made.in_place && made.as_ref().is_err_and(primary_storage::says_uncached) {
             // Somebody took it away behind our back: the next one looks, and fetches it again.
             let (image, storage, host) = (self.wanted.image.clone(), storage.uuid, host.uuid);
@@ -306,7 +306,7 @@ impl Create {
     async fn delete_disk(&mut self, cx: &Cx) -> Result<()> {
         let (host, storage) = self.place(cx).await?;
         let driver = storage.driver()?;
-        driver.delete_volume(cx, &host, &storage, &driver.root_path(&storage, &self.made.root)).await
+        driver.delete_volume(storage.through(cx, &host), &driver.root_path(&storage, &self.made.root)).await
     }
 
     async fn data_disks(&mut self, cx: &Cx) -> Result<()> {
@@ -329,14 +329,14 @@ impl Create {
         let (host, storage) = self.place(cx).await?;
         if let Some(source) = &self.source {
             let path = storage.driver()?.root_path(&storage, &self.made.root);
-            self.made.disk = source.copy(cx, &host, &storage, &path).await?;
+            self.made.disk = source.copy(storage.through(cx, &host), &path).await?;
         }
         self.made.data.clear();
         for (device, disk) in (1..).zip(&self.data) {
             let lies = Lies::of(&mut cx.read().await?, self.data_id(device)).await?;
             let path = lies.volume.install_path.as_deref().unwrap_or_default();
             if let Some(source) = &disk.source {
-                self.made.data.push(source.copy(cx, &lies.host, &lies.storage, path).await?);
+                self.made.data.push(source.copy(lies.through(cx), path).await?);
             }
         }
         Ok(())

@@ -130,7 +130,7 @@ impl Migrate {
             let uuid = volume.uuid.to_string();
             let new = NewVolume { uuid, account: String::new(), size: volume.size };
             let path = volume.install_path.unwrap_or_default();
-            storage.driver()?.create_volume(cx, &to, &storage, &new, &path).await?;
+            storage.driver()?.create_volume(storage.through(cx, &to), &new, &path).await?;
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Migrate {
         let host = self.host(cx, host).await?;
         for (volume, storage) in self.disks(cx).await? {
             let path = volume.install_path.unwrap_or_default();
-            storage.driver()?.delete_volume(cx, &host, &storage, &path).await?;
+            storage.driver()?.delete_volume(storage.through(cx, &host), &path).await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Lies, Volume, VolumeInventory, store};
 use crate::host::{self, Host};
-use crate::primary_storage::driver::{NewVolume, Placed, Wanted};
+use crate::primary_storage::driver::{NewVolume, Placed, Through, Wanted};
 use crate::primary_storage::{self, PrimaryStorage, PrimaryStorageInventory};
 
 /// claim → make → ready. Without a storage nothing is made yet.
@@ -143,6 +143,11 @@ impl Lies {
         Ok(Lies { storage: find(tx, storage).await?, volume, host })
     }
 
+    /// Its storage, by way of who works on its files.
+    pub fn through<'a>(&'a self, cx: &'a Cx) -> Through<'a> {
+        self.storage.through(cx, &self.host)
+    }
+
     /// Makes it, empty.
     pub async fn make(&self, cx: &Cx, account: Id<Any>) -> Result<Placed> {
         let new = NewVolume {
@@ -151,18 +156,19 @@ impl Lies {
             size: self.volume.size,
         };
         let path = self.volume.install_path.as_deref().unwrap_or_default();
-        self.storage.driver()?.create_volume(cx, &self.host, &self.storage, &new, path).await
+        self.storage.driver()?.create_volume(self.through(cx), &new, path).await
     }
 
     /// Makes it, showing what it is made of.
     async fn make_of(&self, cx: &Cx, origin: &Origin) -> Result<Placed> {
         let Lies { volume, storage, host } = self;
         let (driver, path) = (storage.driver()?, volume.install_path.as_deref().unwrap_or_default());
+        let at = self.through(cx);
         match origin {
-            Origin::File(from) => driver.copy(cx, host, storage, from, path).await,
+            Origin::File(from) => driver.copy(at, from, path).await,
             Origin::Image(wanted) => {
                 let cached = primary_storage::cached(cx, host, storage, wanted, false).await?;
-                driver.overlay(cx, host, storage, &cached.path, path).await
+                driver.overlay(at, &cached.path, path).await
             }
         }
     }
@@ -177,13 +183,13 @@ impl Lies {
 
     /// Deletes one of its files.
     pub async fn delete(&self, cx: &Cx, path: &str) -> Result<()> {
-        self.storage.driver()?.delete_volume(cx, &self.host, &self.storage, path).await
+        self.storage.driver()?.delete_volume(self.through(cx), path).await
     }
 
     async fn look(&self, cx: &Cx) -> Result<(i64, i64)> {
         let path = self.volume.install_path.as_deref().unwrap_or_default();
         let uuid = self.volume.uuid.to_string();
-        self.storage.driver()?.volume_size(cx, &self.host, &self.storage, &uuid, path).await
+        self.storage.driver()?.volume_size(self.through(cx), &uuid, path).await
     }
 }
 

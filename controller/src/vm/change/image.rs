@@ -105,7 +105,7 @@ impl Reimage {
         // The path says all; whose it is stands in the old one's.
         let new = NewVolume { uuid: old.volume.to_string(), account: String::new(), size: old.size };
         let driver = storage.driver()?;
-        let made = driver.clone_volume_at(cx, &host, &storage, &self.cached, &new, &self.path).await;
+        let made = driver.clone_volume_at(storage.through(cx, &host), &self.cached, &new, &self.path).await;
         if self.wanted.is_none() && made.as_ref().is_err_and(primary_storage::says_uncached) {
             cx.write(move |tx| {
                 Box::pin(async move {
@@ -121,7 +121,7 @@ impl Reimage {
 
     async fn unmake(&mut self, cx: &Cx) -> Result<()> {
         let (host, storage) = self.place(cx).await?;
-        storage.driver()?.delete_volume(cx, &host, &storage, &self.path).await
+        storage.driver()?.delete_volume(storage.through(cx, &host), &self.path).await
     }
 
     async fn swap(&mut self, tx: &mut Tx) -> Result<()> {
@@ -131,7 +131,7 @@ impl Reimage {
 
     async fn delete_old(&mut self, cx: &Cx) -> Result<()> {
         let (host, storage) = self.place(cx).await?;
-        storage.driver()?.delete_volume(cx, &host, &storage, &self.old()?.path).await
+        storage.driver()?.delete_volume(storage.through(cx, &host), &self.old()?.path).await
     }
 
     async fn reimaged(&mut self, tx: &mut Tx) -> Result<()> {
