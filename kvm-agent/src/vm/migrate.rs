@@ -192,18 +192,25 @@ async fn send(
     }
 }
 
-/// Waits for the end of a migration that an agent before this one began.
+/// Waits for the end of a migration that an agent before this one began, and for its domain to go: libvirt
+/// tells one that has moved as shut down, and without a job, for as long as it tidies up.
 async fn outlive(cx: &Cx<Host>, uuid: &str, until: Instant) -> Result<(), Fault> {
+    let gone = Instant::now() + AFTERMATH;
     loop {
+        let over = Instant::now() > until || cx.superseded().is_cancelled();
         match cx.libvirt.job(uuid).await {
-            Ok(Some(_)) if Instant::now() > until || cx.superseded().is_cancelled() => {
-                cx.libvirt.abort_job(uuid).await?;
-            }
+            Ok(Some(_)) if over => cx.libvirt.abort_job(uuid).await?,
             Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
+            Ok(None) if over || Instant::now() > gone || !is_ending(cx, uuid).await? => return Ok(()),
+            Ok(None) => {}
             Err(error) if error.is_missing() => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         sleep(LOOK).await;
     }
+}
+
+async fn is_ending(host: &Host, uuid: &str) -> Result<bool, Fault> {
+    let there = host.libvirt.find(uuid).await?;
+    Ok(there.is_some_and(|domain| matches!(domain.state, State::ShuttingDown | State::Off)))
 }
