@@ -61,6 +61,17 @@ fn sql_outside_stores(files: &[File]) -> Vec<String> {
     complaints
 }
 
+/// Who passes over errors asks `says_nothing`: a lost lease, or a database that is away, says as little of a step
+/// as another owner does.
+fn nothing_told_apart(files: &[File]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|file| file.path.starts_with("controller/src/")) {
+        let lines = code(file).filter(|(_, line)| line.contains(".is(codes::LOST)"));
+        complaints.extend(lines.map(|(number, _)| complain(file, number, "ask says_nothing() instead")));
+    }
+    complaints
+}
+
 fn machine_outside_sys(files: &[File]) -> Vec<String> {
     let mut complaints = Vec::new();
     for file in files.iter().filter(|file| of_agents_operations(&file.path)) {
@@ -193,6 +204,13 @@ fn sql_stands_in_stores_alone() {
     assert_eq!(sql_outside_stores(&[bad]), ["controller/src/zone/api.rs:2: SQL outside a store.rs"]);
     assert!(sql_outside_stores(&[sample("controller/src/zone/store.rs", "\"SELECT 1\"")]).is_empty());
     none(&sql_outside_stores(&files("rs")));
+}
+
+#[test]
+fn what_says_nothing_of_a_step_is_not_taken_for_its_failure() {
+    let bad = sample("controller/src/vm/a.rs", "Err(error) if error.is(codes::LOST) => return Err(error),");
+    assert_eq!(nothing_told_apart(&[bad]), ["controller/src/vm/a.rs:1: ask says_nothing() instead"]);
+    none(&nothing_told_apart(&files("rs")));
 }
 
 #[test]

@@ -120,6 +120,12 @@ impl ErrorCode {
         self.is(code) || self.0.cause.as_ref().is_some_and(|cause| cause.is_rooted_in(code))
     }
 
+    /// Whether it says nothing of what was to be done, but that this controller may not go on with it now. Who
+    /// passes over errors does not pass over these: they end the step, and it is repeated.
+    pub fn says_nothing(&self) -> bool {
+        [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| self.is_rooted_in(*code))
+    }
+
     /// The same error, told with more words.
     #[must_use]
     pub fn retold(&self, details: String) -> Self {

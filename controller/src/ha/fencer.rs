@@ -44,7 +44,7 @@ impl Hook<HostInventory> for Parting {
         for lease in store::leases(&mut cx.read().await?, host.uuid).await? {
             match cancel(cx, host, lease.storage).await {
                 // Maintenance does not wait for a host that is off: it has no VM any more.
-                Err(error) if !error.is(codes::LOST) => {
+                Err(error) if !error.says_nothing() => {
                     tracing::warn!(host = host.name, %error, "its fencer is not taken away");
                 }
                 cancelled => cancelled?,

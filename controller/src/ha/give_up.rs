@@ -80,7 +80,7 @@ impl GiveUp {
         let settled = EVIDENCE.get(&self.proof.evidence)?.settle(cx, &host, &self.proof).await;
         self.outcome = Some(match settled {
             Ok(()) => Outcome::Fenced,
-            Err(error) if error.is(codes::LOST) => return Err(error),
+            Err(error) if error.says_nothing() => return Err(error),
             Err(error) if error.is(NO_EVIDENCE) => Outcome::Lives(error.details().to_owned()),
             Err(error) => Outcome::Unknown(error.details().to_owned()),
         });

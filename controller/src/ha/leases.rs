@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::boxed;
 use engine::flow::Cx;
-use engine::{Engine, ErrorCode, Id, Result, codes};
+use engine::{Engine, ErrorCode, Id, Result};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
@@ -177,7 +177,7 @@ async fn fence(cx: &Cx, host: &HostInventory, lease: &Silent) -> Result<()> {
                 let details = format!("host \"{}\" has renewed its lease after all: it lives", host.name);
                 return Err(NO_EVIDENCE.because(details));
             }
-            Err(error) if error.is(codes::LOST) => return Err(error),
+            Err(error) if error.says_nothing() => return Err(error),
             Err(error) => failed = Some(error),
         }
     }

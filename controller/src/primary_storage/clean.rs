@@ -43,7 +43,7 @@ impl Clean {
                 refused: None,
             };
             match cx.sub(&label, uncache).await {
-                Err(error) if error.is(codes::LOST) => return Err(error),
+                Err(error) if error.says_nothing() => return Err(error),
                 Err(error) => failed = Err(error),
                 Ok(_) => {}
             }

@@ -41,7 +41,7 @@ impl Api for BatchDeleteVolumeSnapshot {
         for uuid in &self.uuids {
             results.push(match delete(job.engine(), *uuid, self.delete_mode).await {
                 Ok(()) => json!({ "snapshotUuid": uuid, "success": true }),
-                Err(error) if error.is(codes::LOST) => return Err(error),
+                Err(error) if error.says_nothing() => return Err(error),
                 Err(error) => json!({ "snapshotUuid": uuid, "success": false, "error": error }),
             });
         }

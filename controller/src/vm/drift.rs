@@ -50,7 +50,7 @@ pub async fn follow(cx: &Cx, host: &HostInventory, vm: Id<Any>, to: &str) -> Res
         _ => boot::serve(cx, host, vm).await,
     };
     match followed {
-        Err(error) if !error.is(codes::LOST) => {
+        Err(error) if !error.says_nothing() => {
             tracing::warn!(%vm, to, %error, "its network services do not follow");
             Ok(())
         }

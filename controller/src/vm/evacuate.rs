@@ -75,7 +75,7 @@ async fn leave(cx: &Cx, host: Id<Host>, round: usize, stand: Stand) -> Result<()
         let migrate = Migrate { uuid, name: stand.name.clone(), wanted: None, how, from: None, to: None };
         match cx.sub(&format!("{round} migrate {uuid}"), migrate).await {
             Ok(_) => return Ok(()),
-            Err(error) if error.is(codes::LOST) => return Err(error),
+            Err(error) if error.says_nothing() => return Err(error),
             Err(_) if has_left(cx, uuid, host).await? => return Ok(()),
             Err(error) => tracing::info!(vm = stand.name, %error, "does not move: it is stopped"),
         }

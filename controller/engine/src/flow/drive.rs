@@ -223,7 +223,7 @@ impl<F: Flow> Driver<F> {
 
     /// Turns back under a new epoch: the step that failed is undone first, for it may have half happened.
     async fn turn(&mut self, error: ErrorCode) -> Result<Moved> {
-        if stands_still(&error) {
+        if error.says_nothing() {
             return Err(error);
         }
         let step = self.step().map_or("end", |(_, step)| step.name);
@@ -298,7 +298,7 @@ impl<F: Flow> Driver<F> {
 
     /// An undo failed, or what has no way back: visible with its reason, tried again after a while.
     async fn park(&mut self, error: ErrorCode) -> Result<Moved> {
-        if stands_still(&error) {
+        if error.says_nothing() {
             return Err(error);
         }
         let step = self.step().map_or("end", |(_, step)| step.name);
@@ -368,11 +368,6 @@ impl<F: Flow> Driver<F> {
             limit,
         }
     }
-}
-
-/// Errors that say nothing of the step: the flow goes on where its row says, once it is adopted again.
-pub(super) fn stands_still(error: &ErrorCode) -> bool {
-    [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is_rooted_in(*code))
 }
 
 /// Ends when an operator has cancelled the flow.

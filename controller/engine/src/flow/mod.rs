@@ -402,7 +402,7 @@ async fn store_new<F: Flow>(engine: Engine, owner: Id<Node>, message: Begin) -> 
     if engine.faults().is_none() {
         let begun = enter::<F>(&engine, owner, &message, Some(F::steps().among(engine.hooks()))).await;
         let Err(error) = &begun else { return begun };
-        if drive::stands_still(error) {
+        if error.says_nothing() {
             return begun;
         }
     }
