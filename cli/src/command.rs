@@ -139,7 +139,7 @@ fn option(opt: &'static Opt) -> Arg {
         Need::Unless(other) => arg.required_unless_present(other).conflicts_with(other),
     };
     match opt.kind {
-        Kind::Text | Kind::Reference(_) => arg,
+        Kind::Text | Kind::TextTag | Kind::Reference(_) => arg,
         Kind::File | Kind::Bytes | Kind::FileTag => {
             arg.value_parser(value_parser!(PathBuf)).value_name("FILE")
         }
@@ -158,6 +158,7 @@ fn option(opt: &'static Opt) -> Arg {
 /// The call that the arguments mean.
 pub async fn order(api: &Api, call: &Call, matches: &ArgMatches) -> Result<Order> {
     let mut params = params(api, call.options.iter(), matches).await?;
+    let tags = tags(api, call.options, matches, &params).await?;
     params.extend(call.fixed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
     let instead = call.instead.filter(|(flag, _)| matches.contains_id(flag));
     let path = fill(instead.map_or(call.path, |(_, path)| path), &mut params)?;
@@ -168,7 +169,6 @@ pub async fn order(api: &Api, call: &Call, matches: &ArgMatches) -> Result<Order
     };
     let empty = params.is_empty() && call.method == Method::Delete;
     let mut body = if empty { Value::Null } else { json!({ call.body: params }) };
-    let tags = tags(api, call.options, matches).await?;
     if !tags.is_empty() {
         body["systemTags"] = json!(tags);
     }
@@ -176,13 +176,26 @@ pub async fn order(api: &Api, call: &Call, matches: &ArgMatches) -> Result<Order
 }
 
 /// What stands beside the parameters.
-async fn tags(api: &Api, options: &[Opt], matches: &ArgMatches) -> Result<Vec<String>> {
+async fn tags(
+    api: &Api,
+    options: &[Opt],
+    matches: &ArgMatches,
+    params: &Map<String, Value>,
+) -> Result<Vec<String>> {
     let mut tags = Vec::new();
     for opt in options {
         match opt.kind {
             Kind::Tags(resource) => {
                 for name in matches.get_many::<String>(opt.flag).into_iter().flatten() {
                     tags.push(format!("{}{}", opt.field, resolve::uuid(api, resource, name).await?));
+                }
+            }
+            Kind::TextTag => {
+                if let Some(text) = matches.get_one::<String>(opt.flag) {
+                    let told = |field: String, (name, value): (&String, &Value)| {
+                        field.replace(&format!("{{{name}}}"), value.as_str().unwrap_or_default())
+                    };
+                    tags.push(params.iter().fold(opt.field.to_owned(), told) + text);
                 }
             }
             Kind::FileTag => {
@@ -222,7 +235,7 @@ async fn value(api: &Api, opt: &Opt, matches: &ArgMatches) -> Result<Option<Valu
         Kind::Switch => matches.get_flag(opt.flag).then_some(json!(true)),
         Kind::Several(_) => texts().map(|texts| json!(texts)),
         Kind::Services => texts().map(|texts| services(&texts)),
-        Kind::Tags(_) | Kind::FileTag => None,
+        Kind::Tags(_) | Kind::FileTag | Kind::TextTag => None,
         Kind::Reference(resource) => match text() {
             Some(text) => Some(json!(resolve::uuid(api, resource, text).await?)),
             None => None,

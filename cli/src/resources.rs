@@ -113,6 +113,8 @@ pub enum Kind {
     Bytes,
     /// The same in a system tag; the field is what stands before it: `userdata::`.
     FileTag,
+    /// A text in a system tag; the field, in which parameters may stand, is what stands before it.
+    TextTag,
     /// System tags that each name a resource; the field is what stands before its uuid: `hostname::`.
     Tags(&'static str),
     /// Network services, each `SERVICE` or `PROVIDER:SERVICE`.

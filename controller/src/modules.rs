@@ -21,6 +21,7 @@ pub fn all() -> Vec<Module> {
         crate::backup_storage::module(),
         crate::image::module(),
         crate::l2::module(),
+        crate::l2::vxlan::module(),
         crate::l3::module(),
         crate::volume::module(),
         crate::nic::module(),

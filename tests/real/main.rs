@@ -11,3 +11,4 @@ mod lab;
 mod seed;
 mod share;
 mod snapshots;
+mod vxlan;

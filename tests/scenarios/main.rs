@@ -31,3 +31,4 @@ mod tags;
 mod templates;
 mod tenants;
 mod volumes;
+mod vxlan;

@@ -5,7 +5,7 @@ use super::{
     reference,
 };
 
-pub const RESOURCES: &[Resource] = &[L2, L3, IP_RANGE, DNS, PROVIDER];
+pub const RESOURCES: &[Resource] = &[L2, VNI_RANGE, L3, IP_RANGE, DNS, PROVIDER];
 
 const L2: Resource = Resource {
     name: "l2",
@@ -34,6 +34,28 @@ const L2: Resource = Resource {
             "Make an L2 network that is a VLAN",
             &[NAME, L2_ZONE, INTERFACE, VLAN, DESCRIPTION],
         ),
+        post(
+            "create-vxlan-pool",
+            "/l2-networks/vxlan-pool",
+            "Make a pool of VXLANs; it needs numbers (vni-range create)",
+            &[
+                NAME,
+                L2_ZONE,
+                opt(
+                    "interface",
+                    "physicalInterface",
+                    Kind::Text,
+                    "whose addresses tunnels join; any without it",
+                ),
+                DESCRIPTION,
+            ],
+        ),
+        post(
+            "create-vxlan",
+            "/l2-networks/vxlan",
+            "Make a VXLAN, on all hosts that have its pool",
+            &[NAME, POOL, opt("vni", "vni", Kind::Number, "its number; the first that is free"), DESCRIPTION],
+        ),
         act(
             "set-vlan",
             "/l2-networks/{uuid}/actions",
@@ -49,6 +71,43 @@ const L2_ZONE: Opt = opt("zone", "zoneUuid", Kind::Reference("zone"), "where it 
 const INTERFACE: Opt =
     opt("interface", "physicalInterface", Kind::Text, "the hosts' interface, such as eth0").required();
 const VLAN: Opt = opt("vlan", "vlan", Kind::Number, "1 to 4094").required();
+
+const POOL: Opt = opt("pool", "poolUuid", Kind::Reference("l2"), "the pool of its number").required();
+
+const VNI_RANGE: Resource = Resource {
+    name: "vni-range",
+    title: "range of VXLAN numbers",
+    path: Some("/l2-networks/vxlan-pool/vni-range"),
+    known_by: "name",
+    columns: &[
+        column("NAME", "name"),
+        reference("POOL", "l2NetworkUuid", "l2"),
+        column("START", "startVni"),
+        column("END", "endVni"),
+        column("UUID", "uuid"),
+    ],
+    calls: &[
+        post(
+            "create",
+            "/l2-networks/vxlan-pool/{l2NetworkUuid}/vni-ranges",
+            "Give a pool numbers for its networks",
+            &[
+                NAME,
+                opt("pool", "l2NetworkUuid", Kind::Reference("l2"), "whose numbers they are").required(),
+                opt("start", "startVni", Kind::Number, "the first number, from 1").required(),
+                opt("end", "endVni", Kind::Number, "the last number, to 16777214").required(),
+                DESCRIPTION,
+            ],
+        ),
+        delete(
+            "delete",
+            "/l2-networks/vxlan-pool/vni-ranges/{uuid}",
+            "Give its numbers to no further networks",
+            &[arg("RANGE", "uuid", Kind::Reference("vni-range"), "name or uuid")],
+        ),
+    ],
+    deletable: false,
+};
 
 const THIS_L3: Opt = arg("L3", "uuid", Kind::Reference("l3"), "name or uuid");
 const SERVED: &[Opt] = &[

@@ -54,6 +54,16 @@ const ZONE: Resource = Resource {
 const THIS_CLUSTER: Opt = arg("CLUSTER", "uuid", Kind::Reference("cluster"), "name or uuid");
 const OF_CLUSTER: Opt = arg("CLUSTER", "clusterUuid", Kind::Reference("cluster"), "name or uuid");
 const WITH_L2: &[Opt] = &[OF_CLUSTER, arg("L2", "l2NetworkUuid", Kind::Reference("l2"), "name or uuid")];
+const NEW_L2: &[Opt] = &[
+    OF_CLUSTER,
+    arg("L2", "l2NetworkUuid", Kind::Reference("l2"), "name or uuid"),
+    opt(
+        "tunnels",
+        "l2NetworkUuid::{l2NetworkUuid}::clusterUuid::{clusterUuid}::cidr::",
+        Kind::TextTag,
+        "of a pool of VXLANs: the network of the hosts' addresses that tunnels join, such as 10.10.0.0/16",
+    ),
+];
 const WITH_STORAGE: &[Opt] =
     &[OF_CLUSTER, arg("STORAGE", "primaryStorageUuid", Kind::Reference("primary-storage"), "name or uuid")];
 const CLUSTER_STATE: &str = "/clusters/{uuid}/actions";
@@ -89,7 +99,7 @@ const CLUSTER: Resource = Resource {
             .with(ENABLE),
         act("disable", CLUSTER_STATE, "changeClusterState", "Let no VM start in it", &[THIS_CLUSTER])
             .with(DISABLE),
-        post("attach-l2", L2_IN_CLUSTER, "Bring an L2 network to the cluster's hosts", WITH_L2)
+        post("attach-l2", L2_IN_CLUSTER, "Bring an L2 network to the cluster's hosts", NEW_L2)
             .answers(Answer::Other("l2")),
         delete("detach-l2", L2_IN_CLUSTER, "Take an L2 network from the cluster's hosts", WITH_L2)
             .answers(Answer::Other("l2")),

@@ -269,7 +269,7 @@ async fn a_race_for_the_last_unit_of_a_quota_has_one_winner() {
 async fn every_table_of_owned_resources_enters_its_owners() {
     const TRIGGERS: &str = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
     /// Those that show some rows of another table, and have its owners.
-    const PARTS: [&str; 1] = ["l2_vlan_network"];
+    const PARTS: [&str; 3] = ["l2_vlan_network", "l2_vxlan_network", "l2_vxlan_network_pool"];
     let cloud = Cloud::start(Ports::default()).await;
     let mut tx = cloud.engine.db().read().await.unwrap();
     let known: Vec<(String,)> = tx.all(TRIGGERS, args![]).await.unwrap();

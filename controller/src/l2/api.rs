@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::attach::{Attach, attachment};
-use super::{L2_NETWORKS, L2Network, L2NetworkInventory, L2VlanNetworkInventory, no_vlan, store, vlan};
+use super::{
+    L2_NETWORKS, L2Network, L2NetworkInventory, L2VlanNetworkInventory, no_vlan, store, vlan, vxlan,
+};
 use crate::cluster::Cluster;
 use crate::validate;
 use crate::zone::Zone;
@@ -39,7 +41,7 @@ impl Api for CreateL2NoVlanNetwork {
             name: self.name,
             description: self.description,
             zone: self.zone_uuid,
-            physical_interface: self.physical_interface,
+            physical_interface: Some(self.physical_interface),
             given: self.r#type,
             switch: self.v_switch_type,
             isolated: self.isolated,
@@ -77,7 +79,7 @@ impl Api for CreateL2VlanNetwork {
             name: self.name,
             description: self.description,
             zone: self.zone_uuid,
-            physical_interface: self.physical_interface,
+            physical_interface: Some(self.physical_interface),
             given: self.r#type,
             switch: self.v_switch_type,
             isolated: self.isolated,
@@ -90,25 +92,25 @@ impl Api for CreateL2VlanNetwork {
 }
 
 /// A network of any type, as it is asked for.
-struct Wanted {
-    uuid: Option<Id<L2Network>>,
-    name: String,
-    description: Option<String>,
-    zone: Id<Zone>,
-    physical_interface: String,
+pub(super) struct Wanted {
+    pub uuid: Option<Id<L2Network>>,
+    pub name: String,
+    pub description: Option<String>,
+    pub zone: Id<Zone>,
+    pub physical_interface: Option<String>,
     /// The type as the call gives it, which can only be its own.
-    given: Option<String>,
-    switch: Option<String>,
-    isolated: Option<bool>,
-    pvlan: Option<String>,
-    r#type: &'static str,
-    virtual_network_id: i64,
+    pub given: Option<String>,
+    pub switch: Option<String>,
+    pub isolated: Option<bool>,
+    pub pvlan: Option<String>,
+    pub r#type: &'static str,
+    pub virtual_network_id: i64,
 }
 
 impl Wanted {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         validate::name("name", &self.name)?;
-        interface("physicalInterface", &self.physical_interface)?;
+        self.physical_interface.as_deref().map_or(Ok(()), |name| interface("physicalInterface", name))?;
         if let Some(given) = self.given.as_deref().filter(|given| *given != self.r#type) {
             let details = format!("\"type\" must be \"{}\" here, not \"{given}\"", self.r#type);
             return Err(codes::INVALID_ARGUMENT.because(details));
@@ -118,7 +120,7 @@ impl Wanted {
         validate::unsupported("pvlan", &self.pvlan)
     }
 
-    async fn make<I: Inventory>(self, job: Job) -> Result<Settled> {
+    pub(super) async fn make<I: Inventory>(self, job: Job) -> Result<Settled> {
         self.check()?;
         let uuid = self.uuid.unwrap_or(job.id().cast());
         job.write(move |tx| {
@@ -128,7 +130,7 @@ impl Wanted {
                     name: &self.name,
                     description: self.description.as_deref(),
                     zone: self.zone,
-                    physical_interface: &self.physical_interface,
+                    physical_interface: self.physical_interface.as_deref().unwrap_or_default(),
                     r#type: self.r#type,
                     virtual_network_id: self.virtual_network_id,
                 };
@@ -259,13 +261,16 @@ api! {
 
 impl Api for AttachL2NetworkToCluster {
     const ROUTE: Route = AttachL2NetworkToCluster::ROUTE;
+    const LIKE: Option<&'static str> = Some(L2NetworkInventory::KIND);
 
     async fn run(self, job: Job) -> Result<Settled> {
         if let Some(other) = self.l2_provider_type.filter(|kind| kind != "LinuxBridge") {
             let details = format!("\"l2ProviderType\" must be \"LinuxBridge\", not \"{other}\"");
             return Err(codes::INVALID_ARGUMENT.because(details));
         }
-        job.flow(Attach { l2: self.l2_network_uuid, cluster: self.cluster_uuid }).await
+        let cidr = vxlan::tunnels(job.tags(), self.l2_network_uuid, self.cluster_uuid)?;
+        job.flow(Attach { l2: self.l2_network_uuid, cluster: self.cluster_uuid, cidr, along: Vec::new() })
+            .await
     }
 }
 

@@ -10,35 +10,55 @@ use serde_json::{Value, json};
 
 use super::cascade::ATTACHMENT;
 use super::host_hook::{Wish, everywhere};
-use super::{AFTER_ATTACH, Attaching, BEFORE_ATTACH, L2Network, L2NetworkInventory, store, usable};
+use super::{AFTER_ATTACH, Attaching, BEFORE_ATTACH, L2Network, L2NetworkInventory, store, usable, vxlan};
 use crate::cluster::{Cluster, ClusterInventory};
 
 /// A host that does not answer for so long is not there.
-const HOST_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+pub(super) const HOST_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// enter → realize on every connected host → attached
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Attach {
     pub l2: Id<L2Network>,
     pub cluster: Id<Cluster>,
+    /// What its tunnels go through.
+    #[serde(default)]
+    pub cidr: Option<String>,
+    /// Networks that come with it.
+    #[serde(default)]
+    pub along: Vec<Id<L2Network>>,
 }
 
 impl Attach {
     async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
         let l2 = usable(tx, self.l2).await?;
+        l2.driver()?.must_be_attachable(&l2, self.cidr.as_deref())?;
         let cluster: ClusterInventory = find(tx, self.cluster).await?;
         check(tx, &l2, &cluster).await?;
-        match store::enter(tx, self.l2, self.cluster).await? {
-            true => Ok(()),
-            false => Err(codes::INVALID_ARGUMENT.because(format!(
+        if !store::enter(tx, self.l2, self.cluster, self.cidr.as_deref()).await? {
+            return Err(codes::INVALID_ARGUMENT.because(format!(
                 "l2 network \"{}\" is attached to cluster \"{}\" already",
                 l2.name, cluster.name
-            ))),
+            )));
         }
+        for carried in l2.driver()?.along(tx, &l2).await? {
+            check(tx, &carried, &cluster).await?;
+            store::enter(tx, carried.uuid, self.cluster, None).await?;
+            self.along.push(carried.uuid);
+        }
+        Ok(())
+    }
+
+    /// It, then what comes with it.
+    fn all(&self) -> impl DoubleEndedIterator<Item = Id<L2Network>> + Send {
+        [self.l2].into_iter().chain(self.along.clone())
     }
 
     async fn forget(&mut self, tx: &mut Tx) -> Result<()> {
-        store::leave(tx, self.l2, self.cluster).await
+        for l2 in self.all() {
+            store::leave(tx, l2, self.cluster).await?;
+        }
+        Ok(())
     }
 
     async fn told(&self, cx: &Cx) -> Result<Attaching> {
@@ -47,21 +67,30 @@ impl Attach {
     }
 
     async fn realize(&mut self, cx: &Cx) -> Result<()> {
-        bring_about(cx, self.l2, self.cluster, Wish::Realized).await
+        for l2 in self.all() {
+            bring_about(cx, l2, self.cluster, Wish::Realized).await?;
+        }
+        Ok(())
     }
 
     async fn remove(&mut self, cx: &Cx) -> Result<()> {
-        bring_about(cx, self.l2, self.cluster, Wish::Removed).await
+        for l2 in self.all().rev() {
+            bring_about(cx, l2, self.cluster, Wish::Removed).await?;
+        }
+        Ok(())
     }
 
     async fn attached(&mut self, tx: &mut Tx) -> Result<()> {
-        store::change(tx, self.l2, self.cluster, "Attaching", "Attached").await?;
-        tx.emit("/l2/attached", self.l2.cast(), json!({ "clusterUuid": self.cluster })).await
+        for l2 in self.all() {
+            store::change(tx, l2, self.cluster, "Attaching", "Attached").await?;
+            tx.emit("/l2/attached", l2.cast(), json!({ "clusterUuid": self.cluster })).await?;
+        }
+        Ok(())
     }
 }
 
 /// Zones are crossed by no network, and no two networks of a cluster share a bridge.
-async fn check(tx: &mut Tx, l2: &L2NetworkInventory, cluster: &ClusterInventory) -> Result<()> {
+pub(super) async fn check(tx: &mut Tx, l2: &L2NetworkInventory, cluster: &ClusterInventory) -> Result<()> {
     if l2.zone_uuid != cluster.zone_uuid {
         let details =
             format!("l2 network \"{}\" and cluster \"{}\" lie in different zones", l2.name, cluster.name);
@@ -127,6 +156,9 @@ impl Flow for Attach {
 pub(super) async fn attachment(tx: &mut Tx, l2: Id<L2Network>, cluster: Id<Cluster>) -> Result<Root> {
     let (l2, cluster): (L2NetworkInventory, ClusterInventory) =
         (find(tx, l2).await?, find(tx, cluster).await?);
+    if l2.r#type == vxlan::NETWORK {
+        l2.driver()?.must_be_attachable(&l2, None)?;
+    }
     let name = format!("{} of {}", l2.name, cluster.name);
     match store::attachment_of(tx, l2.uuid, cluster.uuid).await? {
         Some(there) => Ok(Root::new(ATTACHMENT, there.uuid.cast(), &name).showing(l2.uuid.cast())),

@@ -7,7 +7,7 @@ use engine::{Any, Id, Result, codes};
 use serde_json::{Value, json};
 
 use super::host_hook::{Wish, everywhere};
-use super::{L2NetworkInventory, attach, store};
+use super::{L2Network, L2NetworkInventory, attach, store};
 
 pub(super) const EDGES: &[Edge] = &[
     Edge { parent: "Zone", child: "L2Network", action: Action::Delete, find: store::IN_ZONE },
@@ -21,6 +21,13 @@ pub(super) struct L2NetworkKind;
 /// A network's place in a cluster. VMs that run with it there are stopped before it goes.
 pub(super) struct AttachmentKind;
 
+/// The network of an attachment, then those that are where it is.
+async fn all(tx: &mut Tx, there: &store::Attachment) -> Result<Vec<Id<L2Network>>> {
+    let l2: L2NetworkInventory = find(tx, there.l2).await?;
+    let along = l2.driver()?.along(tx, &l2).await?;
+    Ok([l2.uuid].into_iter().chain(along.into_iter().map(|one| one.uuid)).collect())
+}
+
 #[boxed]
 impl Kind for AttachmentKind {
     fn name(&self) -> &'static str {
@@ -29,31 +36,41 @@ impl Kind for AttachmentKind {
 
     async fn begin(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         let Some(there) = store::attachment(tx, id.cast()).await? else { return Ok(()) };
-        match store::change(tx, there.l2, there.cluster, "Attached", "Detaching").await? {
-            true => Ok(()),
-            false => {
-                Err(codes::STATE.because("the network is being attached, or detached already: wait for that"))
+        for l2 in all(tx, &there).await? {
+            if !store::change(tx, l2, there.cluster, "Attached", "Detaching").await? {
+                let details = "the network is being attached, or detached already: wait for that";
+                return Err(codes::STATE.because(details));
             }
         }
+        Ok(())
     }
 
     async fn revert(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         let Some(there) = store::attachment(tx, id.cast()).await? else { return Ok(()) };
-        store::change(tx, there.l2, there.cluster, "Detaching", "Attached").await.map(|_| ())
+        for l2 in all(tx, &there).await? {
+            store::change(tx, l2, there.cluster, "Detaching", "Attached").await?;
+        }
+        Ok(())
     }
 
     async fn act(&self, cx: &Cx, _how: How, id: Id<Any>) -> Result<()> {
-        let attachment = store::attachment(&mut cx.read().await?, id.cast()).await?;
-        match attachment {
-            Some(there) => attach::bring_about(cx, there.l2, there.cluster, Wish::Removed).await,
-            None => Ok(()),
+        let mut tx = cx.read().await?;
+        let Some(there) = store::attachment(&mut tx, id.cast()).await? else { return Ok(()) };
+        let all = all(&mut tx, &there).await?;
+        drop(tx);
+        for l2 in all.into_iter().rev() {
+            attach::bring_about(cx, l2, there.cluster, Wish::Removed).await?;
         }
+        Ok(())
     }
 
     async fn record(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {
         let Some(there) = store::attachment(tx, id.cast()).await? else { return Ok(()) };
-        store::leave(tx, there.l2, there.cluster).await?;
-        tx.emit("/l2/detached", there.l2.cast(), json!({ "clusterUuid": there.cluster })).await
+        for l2 in all(tx, &there).await? {
+            store::leave(tx, l2, there.cluster).await?;
+            tx.emit("/l2/detached", l2.cast(), json!({ "clusterUuid": there.cluster })).await?;
+        }
+        Ok(())
     }
 
     async fn answer(&self, tx: &mut Tx, shown: Option<Id<Any>>) -> Result<Value> {
@@ -68,6 +85,20 @@ impl Kind for AttachmentKind {
 impl Kind for L2NetworkKind {
     fn name(&self) -> &'static str {
         "L2Network"
+    }
+
+    async fn blockers(&self, tx: &mut Tx, _how: How, ids: &[Id<Any>]) -> Result<Vec<(Id<Any>, String)>> {
+        let mut blocked = Vec::new();
+        for id in ids {
+            let l2: L2NetworkInventory = find(tx, *id).await?;
+            let along = l2.driver()?.along(tx, &l2).await?;
+            if let Some(one) = along.iter().find(|one| !ids.contains(&one.uuid.cast())) {
+                let count = along.len();
+                let why = format!("it has {count} networks, such as \"{}\": delete them first", one.name);
+                blocked.push((*id, why));
+            }
+        }
+        Ok(blocked)
     }
 
     async fn begin(&self, tx: &mut Tx, _how: How, id: Id<Any>) -> Result<()> {

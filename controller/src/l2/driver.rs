@@ -1,11 +1,11 @@
 //! Kinds of L2 networks: what makes one on a host.
 
-use engine::Result;
-use engine::boxed;
+use engine::db::Tx;
 use engine::driver::Family;
 use engine::flow::Cx;
+use engine::{Result, boxed, codes};
 
-use super::{L2NetworkInventory, no_vlan, vlan};
+use super::{L2NetworkInventory, no_vlan, vlan, vxlan};
 use crate::host::HostInventory;
 
 /// One kind of L2 network. Every command succeeds when what it wants is so already.
@@ -15,6 +15,30 @@ pub trait L2Driver: Sync {
     /// have the same.
     fn bridge_name(&self, l2: &L2NetworkInventory) -> String;
 
+    /// Whether there are networks of its own kind to be had: VMs are not plugged into what only carries others.
+    fn is_plugged_into(&self) -> bool {
+        true
+    }
+
+    /// The longest frames of L3 networks on it, bytes, where these are shorter than usual.
+    fn frames(&self) -> Option<i64> {
+        None
+    }
+
+    /// Refuses to attach it, or to detach it, by itself; `cidr` comes with the attachment of a carrier of tunnels.
+    fn must_be_attachable(&self, _l2: &L2NetworkInventory, cidr: Option<&str>) -> Result<()> {
+        match cidr {
+            None => Ok(()),
+            Some(_) => Err(codes::INVALID_ARGUMENT
+                .because("a tunnels' network comes with pools of VXLANs alone: leave that system tag out")),
+        }
+    }
+
+    /// Networks that are wherever it is.
+    async fn along(&self, _tx: &mut Tx, _l2: &L2NetworkInventory) -> Result<Vec<L2NetworkInventory>> {
+        Ok(Vec::new())
+    }
+
     /// Makes the network on the host.
     async fn realize(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()>;
 
@@ -23,5 +47,12 @@ pub trait L2Driver: Sync {
 }
 
 /// All of them; a new one is a file and a line here.
-pub static L2_NETWORKS: Family<dyn L2Driver> =
-    Family::new("l2 network", &[(no_vlan::TYPE, &no_vlan::NoVlan), (vlan::TYPE, &vlan::Vlan)]);
+pub static L2_NETWORKS: Family<dyn L2Driver> = Family::new(
+    "l2 network",
+    &[
+        (no_vlan::TYPE, &no_vlan::NoVlan),
+        (vlan::TYPE, &vlan::Vlan),
+        (vxlan::POOL, &vxlan::VxlanPool),
+        (vxlan::NETWORK, &vxlan::VxlanNetwork),
+    ],
+);

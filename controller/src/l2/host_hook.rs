@@ -18,13 +18,29 @@ pub struct L2Networks;
 impl Hook<HostInventory> for L2Networks {
     async fn run(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::wanted_in_cluster(&mut cx.read().await?, host.cluster_uuid).await?;
-        try_join_all(networks.iter().map(|l2| realize(cx, host, l2))).await.map(|_| ())
+        let (carried, carriers) = by_use(&networks)?;
+        try_join_all(carriers.into_iter().map(|l2| realize(cx, host, l2))).await?;
+        try_join_all(carried.into_iter().map(|l2| realize(cx, host, l2))).await.map(|_| ())
     }
 
     async fn undo(&self, cx: &Cx, host: &HostInventory) -> Result<()> {
         let networks = store::in_cluster(&mut cx.read().await?, host.cluster_uuid).await?;
-        try_join_all(networks.iter().map(|l2| remove(cx, host, l2))).await.map(|_| ())
+        let (carried, carriers) = by_use(&networks)?;
+        try_join_all(carried.into_iter().map(|l2| remove(cx, host, l2))).await?;
+        try_join_all(carriers.into_iter().map(|l2| remove(cx, host, l2))).await.map(|_| ())
     }
+}
+
+/// Those that VMs are plugged into, and those that only carry some of these.
+fn by_use(networks: &[L2NetworkInventory]) -> Result<(Vec<&L2NetworkInventory>, Vec<&L2NetworkInventory>)> {
+    let (mut used, mut carriers) = (Vec::new(), Vec::new());
+    for l2 in networks {
+        match l2.driver()?.is_plugged_into() {
+            true => used.push(l2),
+            false => carriers.push(l2),
+        }
+    }
+    Ok((used, carriers))
 }
 
 pub(super) async fn realize(cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {
@@ -56,10 +72,7 @@ pub(super) async fn everywhere(
     let outcomes = join_all(hosts.iter().map(|host| in_turn(cx, l2, host, wish))).await;
     let errors: Vec<ErrorCode> = outcomes.into_iter().filter_map(Result::err).collect();
     let Some(first) = errors.first() else { return Ok(()) };
-    let says_nothing = |error: &&ErrorCode| {
-        [codes::LOST, codes::DATABASE, codes::NO_LEASE].iter().any(|code| error.is_rooted_in(*code))
-    };
-    if let Some(error) = errors.iter().find(says_nothing) {
+    if let Some(error) = errors.iter().find(|error| error.says_nothing()) {
         return Err(error.clone());
     }
     let verb = if wish == Wish::Realized { "made on" } else { "taken off" };

@@ -20,6 +20,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod vlan;
+pub mod vxlan;
 
 use engine::db::Tx;
 use engine::flow::Cx;
@@ -148,10 +149,17 @@ pub async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &st
             host_hook::evict(cx, host, &known).await
         }
         Err(error) if !error.is(codes::NOT_FOUND) => Err(error),
-        _ => match vlan::evict(cx, host, l2, bridge).await {
-            Some(Ok(())) => Ok(()),
-            _ => no_vlan::evict(cx, host, l2, bridge).await,
-        },
+        _ => evict_unknown(cx, host, l2, bridge).await,
+    }
+}
+
+async fn evict_unknown(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &str) -> Result<()> {
+    if let Some(Ok(())) = vxlan::evict(cx, host, l2, bridge).await {
+        return Ok(());
+    }
+    match vlan::evict(cx, host, l2, bridge).await {
+        Some(Ok(())) => Ok(()),
+        _ => no_vlan::evict(cx, host, l2, bridge).await,
     }
 }
 
@@ -173,6 +181,18 @@ pub async fn usable(tx: &mut Tx, l2: Id<L2Network>) -> Result<L2NetworkInventory
     let network = find(tx, l2).await?;
     store::refuse_deleting(tx, &network).await?;
     Ok(network)
+}
+
+/// The L2 network, when it can be used and VMs can be plugged into it.
+pub async fn pluggable(tx: &mut Tx, l2: Id<L2Network>) -> Result<L2NetworkInventory> {
+    let network = usable(tx, l2).await?;
+    match network.driver()?.is_plugged_into() {
+        true => Ok(network),
+        false => Err(codes::INVALID_ARGUMENT.because(format!(
+            "l2 network \"{}\" is a {}, which only carries others: name one of these",
+            network.name, network.r#type
+        ))),
+    }
 }
 
 const EVENTS: &[(&str, &str)] = &[

@@ -19,8 +19,8 @@ const UPDATE: &str = "UPDATE l2_network SET name = coalesce($2, name), \
 const MARK: &str = "UPDATE l2_network SET deleting = $2 WHERE uuid = $1";
 const MARKED: &str = "SELECT count(*) FROM l2_network WHERE uuid = $1 AND deleting";
 const DELETE: &str = "DELETE FROM l2_network WHERE uuid = $1";
-const ENTER: &str = "INSERT INTO l2_network_cluster (l2_network_uuid, cluster_uuid, state, uuid) \
-     VALUES ($1, $2, 'Attaching', $3) ON CONFLICT (l2_network_uuid, cluster_uuid) DO NOTHING";
+const ENTER: &str = "INSERT INTO l2_network_cluster (l2_network_uuid, cluster_uuid, state, uuid, cidr) \
+     VALUES ($1, $2, 'Attaching', $3, $4) ON CONFLICT (l2_network_uuid, cluster_uuid) DO NOTHING";
 const LEAVE: &str = "DELETE FROM l2_network_cluster WHERE l2_network_uuid = $1 AND cluster_uuid = $2";
 const CHANGE: &str = "UPDATE l2_network_cluster SET state = $4 \
      WHERE l2_network_uuid = $1 AND cluster_uuid = $2 AND state = $3";
@@ -105,9 +105,14 @@ pub(super) async fn delete(tx: &mut Tx, uuid: Id<L2Network>) -> Result<()> {
 }
 
 /// False when it is there already.
-pub(super) async fn enter(tx: &mut Tx, l2: Id<L2Network>, cluster: Id<Cluster>) -> Result<bool> {
+pub(super) async fn enter(
+    tx: &mut Tx,
+    l2: Id<L2Network>,
+    cluster: Id<Cluster>,
+    cidr: Option<&str>,
+) -> Result<bool> {
     let uuid = Id::<Attachment>::random();
-    Ok(tx.exec(ENTER, args![l2, cluster, uuid]).await? == 1)
+    Ok(tx.exec(ENTER, args![l2, cluster, uuid, cidr]).await? == 1)
 }
 
 pub(super) async fn attachment(tx: &mut Tx, uuid: Id<Attachment>) -> Result<Option<Attachment>> {

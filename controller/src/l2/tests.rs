@@ -155,7 +155,7 @@ async fn an_unsound_network_is_refused() {
     assert!(fleet.cloud.list("/l2-networks").await.is_empty());
     assert_eq!(
         fleet.cloud.get("/l2-networks/types").await.unwrap()["types"],
-        json!(["L2NoVlanNetwork", "L2VlanNetwork"])
+        json!(["L2NoVlanNetwork", "L2VlanNetwork", "VxlanNetworkPool", "VxlanNetwork"])
     );
 }
 

@@ -103,7 +103,7 @@ impl Api for CreateL3Network {
         let uuid = self.resource_uuid.unwrap_or(job.id().cast());
         job.write(move |tx| {
             Box::pin(async move {
-                let l2 = l2::usable(tx, self.l2_network_uuid).await?;
+                let l2 = l2::pluggable(tx, self.l2_network_uuid).await?;
                 store::insert(tx, uuid, &self, &l2).await?;
                 show::<L3NetworkInventory>(tx, uuid).await
             })

@@ -12,8 +12,8 @@ pub(super) const OF_ACCOUNT: &str = "SELECT x.uuid, x.name, r.account_uuid FROM 
 pub(super) const ON_L2: &str =
     "SELECT uuid, name, l2_network_uuid FROM l3_network WHERE l2_network_uuid IN ($*)";
 const INSERT: &str = "INSERT INTO l3_network (uuid, name, description, type, zone_uuid, l2_network_uuid, \
-     state, dns_domain, system, category, ip_version, enable_ipam, isolated, create_date, last_op_date) \
-     VALUES ($1, $2, $3, $4, $5, $6, 'Enabled', $7, $8, $9, 4, TRUE, FALSE, $10, $10)";
+     state, dns_domain, system, category, ip_version, enable_ipam, isolated, mtu, create_date, last_op_date) \
+     VALUES ($1, $2, $3, $4, $5, $6, 'Enabled', $7, $8, $9, 4, TRUE, FALSE, $11, $10, $10)";
 const UPDATE: &str = "UPDATE l3_network SET name = coalesce($2, name), \
      description = coalesce($3, description), dns_domain = coalesce($4, dns_domain), \
      category = coalesce($5, category), system = coalesce($6, system), last_op_date = $7 WHERE uuid = $1";
@@ -79,7 +79,13 @@ pub(super) async fn insert(
 ) -> Result<()> {
     let mut row = args![uuid, &l3.name, l3.description.as_deref(), l3.kind(), l2.zone_uuid, l2.uuid];
     let system = l3.system.unwrap_or(false);
-    row.extend(args![l3.dns_domain.as_deref(), system, l3.category.name(), Stamp::now()]);
+    row.extend(args![
+        l3.dns_domain.as_deref(),
+        system,
+        l3.category.name(),
+        Stamp::now(),
+        l2.driver()?.frames()
+    ]);
     tx.exec(INSERT, row).await?;
     Ok(())
 }

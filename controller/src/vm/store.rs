@@ -61,8 +61,9 @@ const TOGETHER: &str = "SELECT count(*) FROM primary_storage_host a \
 pub(super) const OF_NIC: &str = "SELECT m.uuid, m.name, n.uuid FROM vm_instance m \
      JOIN vm_nic n ON n.vm_instance_uuid = m.uuid WHERE n.uuid IN ($*)";
 pub(super) const ON_ATTACHED_L2: &str = "SELECT DISTINCT m.uuid, m.name, a.uuid FROM l2_network_cluster a \
-     JOIN l3_network l ON l.l2_network_uuid = a.l2_network_uuid JOIN vm_nic n ON n.l3_network_uuid = l.uuid \
-     JOIN vm_instance m ON m.uuid = n.vm_instance_uuid \
+     JOIN l3_network l ON l.l2_network_uuid = a.l2_network_uuid \
+     OR l.l2_network_uuid IN (SELECT x.uuid FROM vxlan_network x WHERE x.pool_uuid = a.l2_network_uuid) \
+     JOIN vm_nic n ON n.l3_network_uuid = l.uuid JOIN vm_instance m ON m.uuid = n.vm_instance_uuid \
      JOIN host h ON h.uuid = m.host_uuid AND h.cluster_uuid = a.cluster_uuid WHERE a.uuid IN ($*)";
 pub(super) const ON_ATTACHED_STORAGE: &str = "SELECT DISTINCT m.uuid, m.name, a.uuid \
      FROM primary_storage_cluster a JOIN volume v ON v.primary_storage_uuid = a.primary_storage_uuid \

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wire::Call;
 use wire::call::{EPOCH, GENERATION, RESOURCE, TASK_UUID};
-use wire::calls::{device, host, imagestore, seed, vm};
+use wire::calls::{device, host, imagestore, network, seed, vm};
 
 use crate::plan::Trick;
 use crate::watch::{Letter, Seen, Watch};
@@ -38,6 +38,7 @@ const LOOKS: &[&str] = &[
     host::GetFact::PATH,
     host::GetCapacity::PATH,
     host::Ping::PATH,
+    network::CheckVtep::PATH,
     vm::Sync::PATH,
     vm::CheckState::PATH,
     device::GetDeviceInfo::PATH,

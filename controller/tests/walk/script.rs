@@ -34,6 +34,7 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter { name: "backup storage", read: |world| Box::pin(backup_storage(world)) },
     Chapter { name: "image", read: |world| Box::pin(image(world)) },
     Chapter { name: "l2 network", read: |world| Box::pin(l2(world)) },
+    Chapter { name: "vxlan", read: |world| Box::pin(vxlan(world)) },
 ];
 
 /// Longer than a suspicion must stand once the chapter of the sweep has begun.
@@ -494,6 +495,29 @@ async fn l2(world: &mut World) {
     add_l3(world, &l2, 8).await;
     world.delete(format!("/l2-networks/{l2}")).await;
     world.delete(format!("/hosts/{host}")).await;
+}
+
+async fn vxlan(world: &mut World) {
+    let (zone, cluster) = (world.site.zone.clone(), world.site.cluster.clone());
+    let pool = world.post("/l2-networks/vxlan-pool", json!({ "name": "overlay", "zoneUuid": zone })).await;
+    let ranges = format!("/l2-networks/vxlan-pool/{pool}/vni-ranges");
+    world.post(ranges, json!({ "name": "low", "startVni": 100, "endVni": 200 })).await;
+    let one = |name: &str| json!({ "name": name, "poolUuid": pool });
+    let early = world.post("/l2-networks/vxlan", one("early")).await;
+    let place = format!("/l2-networks/{pool}/clusters/{cluster}");
+    let tag = format!("l2NetworkUuid::{pool}::clusterUuid::{cluster}::cidr::127.0.0.0/8");
+    world.post_tagged(&place, json!({}), &tag).await;
+    let host = add_host(world, &cluster).await;
+    let late = world.post("/l2-networks/vxlan", one("late")).await;
+    let (net, _) = add_l3(world, &late, 9).await;
+    let other = world.site.hosts[0].clone();
+    let vm = add_vm(world, json!({ "l3NetworkUuids": [net], "hostUuid": other })).await;
+    world.delete(format!("/l2-networks/{early}")).await;
+    world.delete(format!("/hosts/{host}")).await;
+    world.delete(place).await;
+    world.delete(format!("/l2-networks/{late}")).await;
+    world.delete(format!("/l2-networks/{pool}")).await;
+    expunge_vm(world, &vm).await;
 }
 
 async fn l3(world: &mut World) {

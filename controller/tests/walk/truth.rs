@@ -152,9 +152,26 @@ const NEVER: &[(&str, &str)] = &[
     ),
 ];
 
-const BRIDGES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface \
-     || CASE n.type WHEN 'L2VlanNetwork' THEN '_' || n.virtual_network_id ELSE '' END FROM host h \
-     JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid JOIN l2_network n ON n.uuid = c.l2_network_uuid";
+/// What the bridge of the network `n` is called.
+macro_rules! bridge {
+    () => {
+        "'br_' || CASE n.type \
+         WHEN 'L2VlanNetwork' THEN n.physical_interface || '_' || n.virtual_network_id \
+         WHEN 'VxlanNetwork' THEN 'vx_' || n.virtual_network_id ELSE n.physical_interface END"
+    };
+}
+
+const BRIDGES: &str = concat!(
+    "SELECT h.management_ip, ",
+    bridge!(),
+    " FROM host h JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid \
+     JOIN l2_network n ON n.uuid = c.l2_network_uuid WHERE n.type <> 'VxlanNetworkPool'"
+);
+/// Every tunnel knows the ends of all other hosts that have its pool.
+const PEERS: &str = "SELECT h.management_ip, n.uuid || ' ' || e.vtep_ip FROM host h \
+     JOIN l2_network_cluster c ON c.cluster_uuid = h.cluster_uuid \
+     JOIN vxlan_network n ON n.uuid = c.l2_network_uuid \
+     JOIN vtep e ON e.pool_uuid = n.pool_uuid AND e.host_uuid <> h.uuid";
 const DOMAINS: &str = "SELECT h.management_ip, v.uuid || ' ' || v.state FROM vm_instance v \
      JOIN host h ON h.uuid = v.host_uuid";
 /// What lies on no host lies on the share.
@@ -182,10 +199,12 @@ const SIZES: &str = "SELECT h.management_ip, v.uuid || ' ' || v.cpu_num || ' ' |
      FROM vm_instance v JOIN host h ON h.uuid = v.host_uuid";
 const DOWN: &str = "SELECT h.management_ip, n.uuid FROM vm_nic n \
      JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid WHERE n.state = 'disable'";
-const PLUGS: &str = "SELECT h.management_ip, n.uuid || ' br_' || l2.physical_interface \
-     || CASE l2.type WHEN 'L2VlanNetwork' THEN '_' || l2.virtual_network_id ELSE '' END FROM vm_nic n \
-     JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
-     JOIN l3_network l ON l.uuid = n.l3_network_uuid JOIN l2_network l2 ON l2.uuid = l.l2_network_uuid";
+const PLUGS: &str = concat!(
+    "SELECT h.management_ip, c.uuid || ' ' || ",
+    bridge!(),
+    " FROM vm_nic c JOIN vm_instance v ON v.uuid = c.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+     JOIN l3_network l ON l.uuid = c.l3_network_uuid JOIN l2_network n ON n.uuid = l.l2_network_uuid"
+);
 /// But those that are as if nothing had been said.
 const SHARES: &str = "SELECT h.management_ip, v.uuid || ' ' || p.cpu_shares FROM vm_instance v \
      JOIN host h ON h.uuid = v.host_uuid JOIN system_tag t ON t.resource_uuid = v.uuid \
@@ -199,15 +218,19 @@ const TRACES: &str = "SELECT 'share', p.url || '/hosts/' || h.host_uuid FROM pri
      JOIN primary_storage_host h ON h.primary_storage_uuid = p.uuid WHERE p.shared";
 /// A host is entered before it gets the namespace, so that nothing is there unknown; without guests it may be
 /// without one, when that has failed.
-const KNOWN_NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface \
-     || CASE n.type WHEN 'L2VlanNetwork' THEN '_' || n.virtual_network_id ELSE '' END || '_' || l.uuid \
-     FROM l3_network_host s JOIN host h ON h.uuid = s.host_uuid JOIN l3_network l ON l.uuid = s.l3_network_uuid \
-     JOIN l2_network n ON n.uuid = l.l2_network_uuid";
-const NAMESPACES: &str = "SELECT h.management_ip, 'br_' || n.physical_interface \
-     || CASE n.type WHEN 'L2VlanNetwork' THEN '_' || n.virtual_network_id ELSE '' END || '_' || l.uuid \
-     FROM vm_nic c JOIN vm_instance v ON v.uuid = c.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
+const KNOWN_NAMESPACES: &str = concat!(
+    "SELECT h.management_ip, ",
+    bridge!(),
+    " || '_' || l.uuid FROM l3_network_host s JOIN host h ON h.uuid = s.host_uuid JOIN l3_network l ON l.uuid = s.l3_network_uuid \
+     JOIN l2_network n ON n.uuid = l.l2_network_uuid"
+);
+const NAMESPACES: &str = concat!(
+    "SELECT h.management_ip, ",
+    bridge!(),
+    " || '_' || l.uuid FROM vm_nic c JOIN vm_instance v ON v.uuid = c.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
      JOIN l3_network l ON l.uuid = c.l3_network_uuid JOIN l2_network n ON n.uuid = l.l2_network_uuid \
-     JOIN l3_network_service s ON s.l3_network_uuid = l.uuid WHERE s.network_service_type = 'DHCP'";
+     JOIN l3_network_service s ON s.l3_network_uuid = l.uuid WHERE s.network_service_type = 'DHCP'"
+);
 const LEASES: &str = "SELECT h.management_ip, n.mac || ' ' || n.l3_network_uuid FROM vm_nic n \
      JOIN vm_instance v ON v.uuid = n.vm_instance_uuid JOIN host h ON h.uuid = v.host_uuid \
      WHERE EXISTS (SELECT 1 FROM l3_network_service s WHERE s.l3_network_uuid = n.l3_network_uuid \
@@ -234,7 +257,7 @@ type Had = BTreeSet<String>;
 const TUNNELS: &str = "SELECT h.management_ip, v.uuid FROM vm_instance v JOIN host h ON h.uuid = v.host_uuid";
 
 /// What the rows say that hosts have, in the order of [`had`].
-const SAID: [(&str, &str); 22] = [
+const SAID: [(&str, &str); 23] = [
     ("bridges", BRIDGES),
     ("domains", DOMAINS),
     ("volumes", VOLUMES),
@@ -257,6 +280,7 @@ const SAID: [(&str, &str); 22] = [
     ("tunnels", TUNNELS),
     ("traces", TRACES),
     ("fencers", FENCERS),
+    ("peers", PEERS),
 ];
 
 /// What may be there beside it. A host that was nearly connected may have heard of its fencers; it hears of them
@@ -308,7 +332,7 @@ pub async fn complaints(world: &World) -> Vec<String> {
     complaints
 }
 
-fn had(state: &fleet::State) -> [Had; 22] {
+fn had(state: &fleet::State) -> [Had; 23] {
     let pairs =
         |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| format!("{key} {value}")).collect();
     [
@@ -334,6 +358,11 @@ fn had(state: &fleet::State) -> [Had; 22] {
         gre_agent::tunnels(state).map(str::to_owned).collect(),
         state.folders.clone(),
         state.fencers.clone(),
+        state
+            .tunnels
+            .iter()
+            .flat_map(|(l2, tunnel)| tunnel.peers.iter().map(move |peer| format!("{l2} {peer}")))
+            .collect(),
     ]
 }
 

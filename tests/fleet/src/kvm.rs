@@ -12,14 +12,16 @@ use crate::devices::{
 };
 use crate::layers::{self, open};
 use crate::migration;
-use crate::{Size, State, World, ha, lock, nfs, obey, owned, share};
+use crate::{Size, State, World, ha, lock, nfs, obey, owned, share, vxlan};
 
 pub(crate) type Outcome<C> = Result<<C as Call>::Reply, Fault>;
 
 const CAPACITY: Option<u64> = Some(1 << 40);
 
 pub(crate) fn routes(world: &Arc<World>) -> Routes<World> {
-    ha::add_to(nfs::add_to(share::add_to(migration::add_to(layers::add_to(Routes::new(Arc::clone(world)))))))
+    let shared =
+        nfs::add_to(share::add_to(migration::add_to(layers::add_to(Routes::new(Arc::clone(world))))));
+    ha::add_to(vxlan::add_to(shared))
         .on(fact)
         .on(connect)
         .on(capacity)

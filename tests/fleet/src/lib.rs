@@ -15,6 +15,7 @@ mod nfs;
 mod share;
 mod storage;
 mod vrouter;
+mod vxlan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,6 +33,7 @@ use wire::{Call, Fault};
 pub use effect::Effect;
 pub use manners::Manners;
 pub use share::Share;
+pub use vxlan::Tunnel;
 
 /// What commands have made so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub struct State {
     pub domains: BTreeMap<String, String>,
     /// L2 network by name.
     pub bridges: BTreeMap<String, String>,
+    /// What carries VXLANs, by network.
+    #[serde(default)]
+    pub tunnels: BTreeMap<String, Tunnel>,
     pub volumes: BTreeSet<String>,
     /// Data volumes of running VMs: `<vm> <volume>`.
     #[serde(default)]
@@ -180,6 +185,7 @@ pub struct World {
     effects: Mutex<Vec<Effect>>,
     manners: Manners,
     share: Option<&'static Share>,
+    address: Option<IpAddr>,
     health: ha::Health,
 }
 
@@ -383,7 +389,7 @@ impl Host {
         world: World,
         also: fn(Routes<World>) -> Routes<World>,
     ) -> std::io::Result<Host> {
-        let world = Arc::new(World { share: place.share, ..world });
+        let world = Arc::new(World { share: place.share, address: Some(place.address), ..world });
         lock(&HOSTS).insert(place.address, Arc::downgrade(&world));
         let (stop, mut dirs) = (CancellationToken::new(), Vec::new());
         let mut at = |port| -> std::io::Result<_> {

@@ -192,6 +192,13 @@ impl Cloud {
         site::guest_answers(&self.ground.outside, vm, Duration::from_secs(120)).await
     }
 
+    /// The same, asked from a host: for networks that do not lead outside.
+    pub async fn guest_answers_on(&self, host: &str, vm: &Vm) -> Result<String> {
+        let network = self.host(host)?.place.network.as_ref();
+        let network = network.context("the host has no network of its own")?;
+        site::guest_answers(network, vm, Duration::from_secs(120)).await
+    }
+
     /// A fresh address at which a browser shows the VM's screen, once.
     pub async fn console(&self, vm: &Vm) -> Result<String> {
         site::console(&self.api, vm).await

@@ -54,6 +54,8 @@ pub trait Api: DeserializeOwned + JsonSchema + Send + 'static {
     /// The kind of resource that it makes, which may come with tags: the job is settled by a unit that answers
     /// its `inventory`, or by a flow whose resource it is and whose first step writes its row.
     const MAKES: Option<&'static str> = None;
+    /// The kind of resource whose tags may come with it though it makes none: it reads them.
+    const LIKE: Option<&'static str> = None;
 
     /// Does it, and settles the job: by one unit ([`Job::write`]) or by a flow ([`Job::flow`]). It may run
     /// again after a crash until the job is settled.
@@ -296,6 +298,7 @@ pub(crate) enum EntryKind {
         run: RunJob,
         cascade: RunPreview,
         makes: Option<&'static str>,
+        like: Option<&'static str>,
     },
     Ask {
         open: bool,
@@ -325,7 +328,7 @@ impl Entry {
                 request::read::<A>(A::ROUTE.name, params)?.cascade(tx).await
             })
         });
-        let kind = EntryKind::Job { check, run, cascade, makes: A::MAKES };
+        let kind = EntryKind::Job { check, run, cascade, makes: A::MAKES, like: A::LIKE };
         let shape = Shape { params: Some(A::json_schema), reply: None };
         Entry { route: A::ROUTE, category: "", kind, shape }
     }
@@ -406,7 +409,7 @@ impl Entry {
     /// The kind of resource whose tags may come with the call.
     pub(crate) fn carries(&self) -> Option<&'static str> {
         match self.kind {
-            EntryKind::Job { makes, .. } => makes,
+            EntryKind::Job { makes, like, .. } => makes.or(like),
             EntryKind::Ask { like, .. } => like,
             _ => None,
         }
