@@ -91,7 +91,7 @@ fn running(state: &State) -> Vec<&str> {
 async fn a_network_type_of_another_crate_is_one_like_any_other() {
     let site = start().await;
     let types = site.api.get("/l2-networks/types").await.unwrap();
-    assert_eq!(types["types"], json!(["L2NoVlanNetwork", "L2VlanNetwork", "L2GreNetwork"]));
+    assert!(types["types"].as_array().unwrap().contains(&json!("L2GreNetwork")), "{types}");
     let document = format!("{}/openapi.json", site.api.base().trim_end_matches("/zstack/v1"));
     let document =
         cumulet_tests::http::Client::default().get(&document, Duration::from_secs(10)).await.unwrap();
