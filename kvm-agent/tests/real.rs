@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use lab::{AGENT, Lab, eventually, nano_disk, qemus};
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::connect_async;
@@ -152,13 +153,13 @@ fn a_vm_lives_on_a_real_host_and_leaves_nothing() {
 
         lab.done("/vm/reboot", json!({ "uuid": VM, "timeout": 1, "bootDev": ["hd", "network"] })).await;
         eventually("the guest boots again", async || boots(&lab) == 2).await;
-        assert_eq!(qemus(VM_DASHED), 1);
+        assert_eq!(qemus(VM_DASHED).len(), 1);
 
         lab.done("/vm/stop", json!({ "uuid": VM, "type": "grace", "timeout": 1 })).await;
-        assert_eq!((qemus(VM_DASHED), state(&lab).await.as_str()), (0, "Shutdown"));
+        assert_eq!((qemus(VM_DASHED).len(), state(&lab).await.as_str()), (0, "Shutdown"));
         lab.done("/vm/start", start(&lab)).await;
         lab.done("/vm/destroy", json!({ "uuid": VM })).await;
-        assert_eq!(qemus(VM_DASHED), 0);
+        assert_eq!(qemus(VM_DASHED).len(), 0);
 
         assert_eq!(delete(&lab, &image(&lab)).await["inUse"], true);
         for path in [root(&lab), image(&lab)] {
@@ -214,9 +215,30 @@ fn a_start_that_is_interrupted_by_the_agents_death_ends_with_one_vm() {
             lab.kill_agent().await;
             let outcome = lab.outcome(&task).await;
             assert_eq!(outcome["success"], true, "after {delay} ms: {outcome}\n{}", lab.log());
-            assert_eq!((qemus(VM_DASHED), state(&lab).await.as_str()), (1, "Running"), "after {delay} ms");
+            assert_eq!(
+                (qemus(VM_DASHED).len(), state(&lab).await.as_str()),
+                (1, "Running"),
+                "after {delay} ms"
+            );
             lab.done("/vm/destroy", json!({ "uuid": VM })).await;
-            assert_eq!(qemus(VM_DASHED), 0, "after {delay} ms");
+            assert_eq!(qemus(VM_DASHED).len(), 0, "after {delay} ms");
         }
+    });
+}
+
+#[test]
+fn a_vm_starts_again_right_after_its_qemu_has_died() {
+    lab::alone("a_vm_starts_again_right_after_its_qemu_has_died", async || {
+        let lab = prepared().await;
+        lab.done("/vm/start", start(&lab)).await;
+        for _ in 0..10 {
+            let died = qemus(VM_DASHED);
+            kill(died[0], Signal::SIGKILL).unwrap();
+            while qemus(VM_DASHED) == died {}
+            lab.done("/vm/start", start(&lab)).await;
+            let runs = qemus(VM_DASHED);
+            assert!(runs.len() == 1 && runs != died, "{runs:?} after {died:?}");
+        }
+        lab.done("/vm/destroy", json!({ "uuid": VM })).await;
     });
 }

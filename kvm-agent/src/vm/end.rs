@@ -44,7 +44,7 @@ async fn is_absent(host: &Host, uuid: &str) -> Result<bool, Fault> {
     Ok(host.libvirt.find(uuid).await?.is_none() && !has_process(uuid).await?)
 }
 
-async fn has_process(uuid: &str) -> Result<bool, Fault> {
+pub(super) async fn has_process(uuid: &str) -> Result<bool, Fault> {
     let uuid = uuid.to_owned();
     Ok(tokio::task::spawn_blocking(move || qemu_process::find(&uuid)).await??.is_some())
 }

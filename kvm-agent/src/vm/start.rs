@@ -69,9 +69,11 @@ pub(super) async fn virtualizer(cx: &Cx<Host>, uuid: &str) -> Result<Virtualizer
     Ok(VirtualizerInfo { uuid: uuid.to_owned(), virtualizer, version })
 }
 
+/// libvirt hears of a QEMU's death a moment after it.
 async fn is_up(cx: &Cx<Host>, uuid: &str, paused: bool) -> Result<bool, Fault> {
     let state = cx.libvirt.find(uuid).await?.map(|domain| domain.state);
-    Ok(state == Some(State::Running) || (paused && state == Some(State::Paused)))
+    let told = state == Some(State::Running) || (paused && state == Some(State::Paused));
+    Ok(told && (cx.libvirt.is_test_driver() || end::has_process(uuid).await?))
 }
 
 async fn describe(cx: &Cx<Host>, uuid: &str, cmd: &Start) -> Result<String, Fault> {

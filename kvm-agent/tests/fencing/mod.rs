@@ -17,6 +17,8 @@ const HOST: &str = "11111111111111111111111111111111";
 /// Seconds.
 const INTERVAL: u64 = 1;
 const ATTEMPTS: u64 = 3;
+/// Within these another fencer comes, on a machine that first reads its program from a slow disk, too.
+const MORE_ATTEMPTS: u64 = 8;
 /// What a lease lasts, and what the end of a VM may take.
 const DEADLINE: Duration = Duration::from_secs(INTERVAL * ATTEMPTS + 2);
 
@@ -50,8 +52,12 @@ impl Share {
     }
 
     fn set_up(&self) -> Value {
+        self.set_up_with(ATTEMPTS)
+    }
+
+    fn set_up_with(&self, attempts: u64) -> Value {
         json!({
-            "hostUuid": HOST, "interval": INTERVAL, "maxAttempts": ATTEMPTS, "uuids": [self.uuid],
+            "hostUuid": HOST, "interval": INTERVAL, "maxAttempts": attempts, "uuids": [self.uuid],
             "mountPaths": [self.path], "strategy": "Force",
         })
     }
@@ -117,16 +123,10 @@ impl Vm {
     fn runs(&self) -> bool {
         let uuid = &self.uuid;
         let parts = [&uuid[..8], &uuid[8..12], &uuid[12..16], &uuid[16..20], &uuid[20..]];
-        qemus(&parts.join("-")) == 1
+        qemus(&parts.join("-")).len() == 1
     }
 
     async fn refusal(&self, lab: &Lab) -> String {
-        // libvirt learns of a death a moment after it.
-        eventually("it counts as ended", async || {
-            let told = lab.done("/vm/checkstate", json!({ "vmUuids": [self.uuid] })).await;
-            told["states"][&self.uuid] != "Running"
-        })
-        .await;
         let refused = lab.call("/vm/start", self.start.clone()).await;
         assert_eq!((&refused["success"], &refused["code"]), (&json!(false), &json!("NO_LEASE")), "{refused}");
         assert!(!self.runs());
@@ -165,7 +165,7 @@ fn a_lease_outlives_agent_and_fencer_and_a_mark_ends_its_vms() {
         let mut lab = Lab::start().await;
         let share = Share::mount(&lab, "share", "tmpfs");
         share.open(&lab).await;
-        lab.done("/ha/selffencer/setup", share.set_up()).await;
+        lab.done("/ha/selffencer/setup", share.set_up_with(MORE_ATTEMPTS)).await;
         let vm = Vm::on(&share, 1).started(&lab).await;
         outlives_the_agent(&mut lab, &share, &vm).await;
         outlives_the_fencer(&lab, &share, &vm).await;
@@ -200,7 +200,7 @@ async fn outlives_the_fencer(lab: &Lab, share: &Share, vm: &Vm) {
     kill(old, Signal::SIGKILL).unwrap();
     eventually("another fencer runs", async || fencers().first().is_some_and(|new| *new != old)).await;
     share.sequence(lab).await;
-    sleep(DEADLINE).await;
+    sleep(Duration::from_secs(INTERVAL * MORE_ATTEMPTS + 2)).await;
     assert!(vm.runs() && reports(lab).is_empty(), "{}", lab.log());
 }
 

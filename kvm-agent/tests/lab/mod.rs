@@ -19,6 +19,7 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use host::netlink::Netlink;
 use nix::mount::{MsFlags, mount};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use wire::TaskId;
@@ -160,15 +161,16 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-/// How many QEMUs run VM `dashed_uuid`.
-pub fn qemus(dashed_uuid: &str) -> usize {
-    let processes =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-    let runs = |line: &Vec<u8>| {
-        let line = String::from_utf8_lossy(line).into_owned();
-        line.contains("qemu-system") && line.contains(dashed_uuid)
-    };
-    processes.filter(runs).count()
+/// The QEMUs that run VM `dashed_uuid`.
+pub fn qemus(dashed_uuid: &str) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let runs = line.contains("qemu-system") && line.contains(dashed_uuid);
+        runs.then(|| Pid::from_raw(entry.file_name().to_str().unwrap().parse().unwrap()))
+    });
+    pids.collect()
 }
 
 /// A disk whose boot sector writes `MARK-READY` to the serial port and halts.
