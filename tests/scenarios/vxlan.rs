@@ -152,6 +152,10 @@ async fn a_pools_numbers_are_taken_once_and_what_cannot_be_is_refused() {
     let pool = format!("/l2-networks/{}", there.pool);
     let kept = site.refused(Method::DELETE, &pool, Value::Null).await.details;
     assert!(kept.contains("it has 3 networks"), "{kept}");
+    there.attach().await;
+    let tunnels = || [site.world(), &there.other.world].map(|world| world.state().tunnels.len());
+    assert_eq!(tunnels(), [3, 3]);
     site.api.call(Method::DELETE, &format!("/zones/{}", site.zone), Value::Null).await.unwrap();
     assert!(site.list(vxlans).await.is_empty(), "a zone takes both along");
+    assert_eq!(tunnels(), [0, 0]);
 }
