@@ -90,7 +90,7 @@ const TRIES: &str = "INSERT INTO ha_restart (vm_instance_uuid, attempts, due, la
 const FAILED: &str = "UPDATE ha_restart SET error = $2 WHERE vm_instance_uuid = $1";
 const RESTARTS: &str = "SELECT v.uuid, v.name, r.attempts, r.due, r.error FROM ha_restart r \
      JOIN vm_instance v ON v.uuid = r.vm_instance_uuid \
-     WHERE v.last_host_uuid = $1 AND v.state = 'Stopped' AND v.fallen IS NOT NULL ORDER BY v.uuid";
+     WHERE v.last_host_uuid = $1 AND v.state = 'Stopped' AND v.fallen IS NOT NULL ORDER BY r.vm_instance_uuid";
 const POWER: &str =
     "SELECT type AS kind, url, username, password, authority FROM host_power WHERE host_uuid = $1";
 const SET_POWER: &str = "INSERT INTO host_power (host_uuid, type, url, username, password, authority) \

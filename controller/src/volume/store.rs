@@ -34,7 +34,10 @@ const INSERT_WITH_VM: &str = "INSERT INTO volume (uuid, name, primary_storage_uu
      VALUES ($1, $2, $3, $4, $5, $6, $7, 'Data', 'qcow2', $8, $9, 'Enabled', 'Creating', FALSE, $10, $10, $11)";
 const FORGET_OF: &str = "DELETE FROM volume WHERE vm_instance_uuid = $1";
 const IN_CLUSTER: &str = "SELECT v.uuid, h.uuid AS host, v.primary_storage_uuid AS storage, \
-     v.install_path AS path FROM volume v JOIN host h ON h.uuid = coalesce(v.host_uuid, v.hand_uuid) \
+     v.install_path AS path FROM host h JOIN volume v ON v.host_uuid = h.uuid \
+     WHERE h.cluster_uuid = $1 AND v.status = 'Ready' AND v.install_path IS NOT NULL \
+     UNION ALL SELECT v.uuid, h.uuid, v.primary_storage_uuid, v.install_path \
+     FROM host h JOIN volume v ON v.hand_uuid = h.uuid AND v.host_uuid IS NULL \
      WHERE h.cluster_uuid = $1 AND v.status = 'Ready' AND v.install_path IS NOT NULL";
 const ACTUAL_SIZE: &str = "UPDATE volume SET actual_size = $3 WHERE uuid = $1 AND install_path = $2";
 const LAY: &str = "UPDATE volume SET primary_storage_uuid = $2, host_uuid = $3, install_path = $4, \

@@ -37,6 +37,7 @@ use crate::notice::Notice;
 
 pub(crate) use postgres::Heard;
 pub use row::{Cell, Cells, Row, Unreadable};
+use row::{Given, Places};
 pub use value::Value;
 use writer::Writer;
 
@@ -332,12 +333,16 @@ impl Tx {
         let rows = match &mut self.conn {
             Conn::Sqlite(conn) => return sqlite::rows(conn, sql.as_str(), &args, most),
             Conn::SqliteReader(reader) => {
+                // Nothing here waits: without this a task that reads much would keep its thread from all others.
+                tokio::task::consume_budget().await;
                 return sqlite::rows(reader.connection(), sql.as_str(), &args, most);
             }
             Conn::Postgres(conn) => postgres::rows(conn, sql, args, most).await.map_err(explain)?,
             Conn::PostgresReader(reader) => reader.rows(sql, args, most).await.map_err(explain_reading)?,
         };
-        Ok(rows.iter().map(|row| R::read(&Cells::Postgres(row))).collect::<Result<_, _>>()?)
+        let places = Places::default();
+        let read = rows.iter().map(|row| R::read(&Cells::of(Given::Postgres(row), &places)));
+        Ok(read.collect::<Result<_, _>>()?)
     }
 }
 

@@ -19,3 +19,21 @@ async fn reading_that_takes_too_long_is_stopped_and_disturbs_no_other() {
         assert_eq!(count.await.unwrap(), 0);
     }
 }
+
+#[test]
+fn a_statement_is_prepared_once_for_all_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let things = "CREATE TABLE thing (uuid TEXT PRIMARY KEY, name TEXT) STRICT; \
+         INSERT INTO thing VALUES ('1', 'thing'), ('2', 'thing'), ('3', 'thing')";
+    Connection::open(dir.path().join("db")).unwrap().execute_batch(things).unwrap();
+    let reader = sqlite::Store::at(dir.path().join("db")).reader().unwrap();
+    let sql = "SELECT name FROM thing WHERE uuid >= $1 AND name = $2";
+    for (uuid, found) in [("1", 3), ("2", 2), ("3", 1)] {
+        let values = [uuid.into(), "thing".into()];
+        let rows: Vec<(String,)> = sqlite::rows(reader.connection(), sql, &values, usize::MAX).unwrap();
+        assert_eq!(rows.len(), found);
+    }
+    let statement = reader.connection().prepare_cached(sql).unwrap();
+    assert!(statement.get_status(rusqlite::StatementStatus::Run) >= 3, "it is the same statement");
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+}

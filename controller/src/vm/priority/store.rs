@@ -8,9 +8,9 @@ const OF_LEVEL: &str = "SELECT * FROM vm_priority_config WHERE level = $1";
 const UPDATE: &str = "UPDATE vm_priority_config SET cpu_shares = $2, oom_score_adj = $3, last_op_date = $4 \
      WHERE uuid = $1";
 /// Tags say it; hosts that do not answer hear of it when their VMs start next.
-const RUNNING: &str = "SELECT v.host_uuid, v.uuid FROM vm_instance v \
-     JOIN system_tag t ON t.resource_uuid = v.uuid JOIN host h ON h.uuid = v.host_uuid \
-     WHERE t.tag = $1 AND v.state = 'Running' AND h.status = 'Connected' ORDER BY v.host_uuid, v.uuid";
+const RUNNING: &str = "SELECT v.host_uuid, v.uuid FROM system_tag t \
+     CROSS JOIN vm_instance v JOIN host h ON h.uuid = v.host_uuid \
+     WHERE t.tag = $1 AND v.uuid = t.resource_uuid AND v.state = 'Running' AND h.status = 'Connected' ORDER BY v.host_uuid, v.uuid";
 
 pub(super) async fn of_level(tx: &mut Tx, level: &str) -> Result<Option<VmPriorityConfigInventory>> {
     tx.opt(OF_LEVEL, args![level]).await

@@ -56,7 +56,7 @@ impl Crowd<'_> {
                     database
                         .execute_batch(&self.statement(&copy, &columns.collect::<Result<Vec<_>, _>>()?))?;
                 }
-                Ok(database.execute_batch("COMMIT; ANALYZE; PRAGMA journal_mode = WAL")?)
+                Ok(database.execute_batch("COMMIT; PRAGMA journal_mode = WAL")?)
             }
             Database::Postgres(server, name) => {
                 // Its triggers would ask for each row whose it is.
