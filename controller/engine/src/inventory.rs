@@ -1,10 +1,16 @@
 //! What a resource looks like to a client: the columns of its row, camelCase, plus what belongs to it.
 
+mod members;
+
+use std::collections::HashMap;
 use std::future::Future;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use members::List;
+pub use members::Members;
 
 use crate::db::{Row, Tx};
 use crate::query::{Args, Relation};
@@ -46,7 +52,7 @@ pub trait Inventory: Row + Serialize + JsonSchema + Sync + Sized + 'static {
     }
 
     /// Adds the members that are no columns (`attachedClusterUuids`, `vmNics`, …) to one page of rows.
-    fn fill(_tx: &mut Tx, _page: &mut [Map<String, Value>]) -> impl Future<Output = Result<()>> + Send {
+    fn fill(_tx: &mut Tx, _page: &mut [Members]) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -57,7 +63,7 @@ pub trait Inventory: Row + Serialize + JsonSchema + Sync + Sized + 'static {
 }
 
 /// An inventory as replies show it: with the members that are no columns, and without nulls.
-pub struct Shown<I>(Value, std::marker::PhantomData<I>);
+pub struct Shown<I>(Members, std::marker::PhantomData<I>);
 
 impl<I> Serialize for Shown<I> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -141,7 +147,7 @@ macro_rules! inventory {
 
         async fn fill(
             tx: &mut $crate::db::Tx,
-            page: &mut [serde_json::Map<String, serde_json::Value>],
+            page: &mut [$crate::inventory::Members],
         ) -> $crate::Result<()> {
             Self::fill_page(tx, page).await
         }
@@ -188,42 +194,60 @@ pub fn camel(column: &str) -> String {
 }
 
 /// Rows as replies show them: complete, without nulls.
-pub async fn present<I: Inventory>(tx: &mut Tx, rows: &[I]) -> Result<Vec<Value>> {
-    let mut page = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Value::Object(mut members) = serde_json::to_value(row)? else { continue };
-        members.retain(|_, value| !value.is_null());
-        page.push(members);
-    }
+pub async fn present<I: Inventory>(tx: &mut Tx, rows: &[I]) -> Result<Vec<Members>> {
+    let mut page = rows.iter().map(Members::of).collect::<Result<Vec<_>>>()?;
     I::fill(tx, &mut page).await?;
-    Ok(page.into_iter().map(Value::Object).collect())
+    Ok(page)
 }
 
-/// Puts the list `name` of the rows that belong to each member of the page, found by `key` of the row.
+/// Puts the list `name` of the things that belong to each member of the page, found by their owner's uuid.
 pub fn attach<R: Serialize>(
-    page: &mut [Map<String, Value>],
-    name: &str,
-    rows: impl IntoIterator<Item = (String, R)>,
+    page: &mut [Members],
+    name: &'static str,
+    owned: impl IntoIterator<Item = (String, R)>,
 ) -> Result<()> {
-    let mut lists = std::collections::HashMap::<String, Vec<Value>>::new();
-    for (key, row) in rows {
-        let mut value = serde_json::to_value(row)?;
-        if let Some(members) = value.as_object_mut() {
-            members.retain(|_, member| !member.is_null());
+    let mut lists = Lists::new();
+    for (owner, one) in owned {
+        let list = lists.entry(owner).or_default();
+        match Members::of(&one) {
+            Ok(members) => list.push_members(&members)?,
+            Err(_) => list.push(&one)?,
         }
-        lists.entry(key).or_default().push(value);
     }
-    for members in page {
-        let key = members.get("uuid").and_then(Value::as_str).unwrap_or_default();
-        let list = lists.remove(key).unwrap_or_default();
-        members.insert(name.to_owned(), list.into());
-    }
+    put(page, name, &lists);
     Ok(())
 }
 
+/// As [`attach`], of rows that replies show completely.
+pub async fn attach_shown<I: Inventory>(
+    tx: &mut Tx,
+    page: &mut [Members],
+    name: &'static str,
+    rows: &[I],
+    owner: impl Fn(&I) -> String,
+) -> Result<()> {
+    let mut lists = Lists::new();
+    for (row, shown) in rows.iter().zip(present(tx, rows).await?) {
+        lists.entry(owner(row)).or_default().push_members(&shown)?;
+    }
+    put(page, name, &lists);
+    Ok(())
+}
+
+/// What belongs to whom.
+type Lists = HashMap<String, List>;
+
+fn put(page: &mut [Members], name: &'static str, lists: &Lists) {
+    let none = List::default();
+    for members in page {
+        let own = members.read::<String>("uuid").and_then(|uuid| lists.get(&uuid));
+        members.list(name, own.unwrap_or(&none));
+    }
+}
+
 /// The uuids of a page, as [`Tx::all_of`] takes them.
-pub fn page_uuids(page: &[Map<String, Value>]) -> Vec<crate::db::Value> {
-    page.iter().filter_map(|members| members.get("uuid")?.as_str()).map(Into::into).collect()
+pub fn page_uuids(page: &[Members]) -> Vec<crate::db::Value> {
+    page.iter().filter_map(|members| members.read::<String>("uuid")).map(Into::into).collect()
 }
 
 /// The row of `id`; a missing one is told by its kind.

@@ -137,7 +137,7 @@ async fn controller(dir: &tempfile::TempDir, modules: Vec<Module>) -> Result<Eng
 
 async fn view(engine: &Engine) -> Value {
     let reply = Query::default().run::<FlowView>(&mut engine.db().read().await.unwrap()).await.unwrap();
-    reply["inventories"][0].clone()
+    serde_json::to_value(reply.first()).unwrap()
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

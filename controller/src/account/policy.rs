@@ -9,11 +9,11 @@ use std::sync::Arc;
 use engine::api::{Api, Ask, Asked, Entry, Job, Rights, Route, Settled};
 use engine::cascade::DeleteMode;
 use engine::db::Tx;
-use engine::inventory::show;
+use engine::inventory::{Members, show};
 use engine::{Id, Result, Stamp, api, codes, inventory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Account;
 use super::store::policy as store;
@@ -38,11 +38,10 @@ inventory! {
 }
 
 impl PolicyInventory {
-    async fn fill_page(_tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(_tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         for members in page {
-            let text = members.get("statements").and_then(Value::as_str).unwrap_or("[]");
-            let read: Value = serde_json::from_str(text)?;
-            members.insert("statements".into(), read);
+            let text = members.read::<String>("statements").unwrap_or_else(|| "[]".into());
+            members.insert("statements", &serde_json::from_str::<Value>(&text)?)?;
         }
         Ok(())
     }

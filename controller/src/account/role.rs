@@ -4,11 +4,11 @@
 use engine::api::{Api, Job, Route, Settled};
 use engine::cascade::DeleteMode;
 use engine::db::Tx;
-use engine::inventory::{attach, find, page_uuids, show};
+use engine::inventory::{Members, attach, find, page_uuids, show};
 use engine::{Id, Result, Stamp, api, inventory};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Account;
 use super::AccountInventory;
@@ -43,7 +43,7 @@ pub struct RoleStatement {
 }
 
 impl RoleInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let mut rows = Vec::new();
         for (role, uuid, text) in store::statements(tx, page_uuids(page)).await? {
             rows.push((role, RoleStatement { uuid, statement: serde_json::from_str(&text)? }));

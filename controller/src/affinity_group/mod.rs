@@ -14,12 +14,11 @@ mod cascade;
 mod store;
 
 use engine::db::Tx;
-use engine::inventory::{Shown, attach, page_uuids, present};
+use engine::inventory::{Members, Shown, attach_shown, page_uuids};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::quota::Quota;
 use engine::{Any, Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 use crate::zone::{Zone, ZoneInventory};
 
@@ -69,11 +68,9 @@ inventory! {
 }
 
 impl AffinityGroupInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let usages: Vec<AffinityGroupUsageInventory> = store::usages(tx, page_uuids(page)).await?;
-        let groups: Vec<String> = usages.iter().map(|usage| usage.affinity_group_uuid.to_string()).collect();
-        let usages = present(tx, &usages).await?;
-        attach(page, "usages", groups.into_iter().zip(usages))
+        attach_shown(tx, page, "usages", &usages, |usage| usage.affinity_group_uuid.to_string()).await
     }
 
     /// What it asks of its VMs; nothing while it is disabled.

@@ -19,11 +19,10 @@ mod store;
 use std::time::Duration;
 
 use engine::db::Tx;
-use engine::inventory::{attach, page_uuids};
+use engine::inventory::{Members, attach, page_uuids};
 use engine::module::Module;
 use engine::setting::{AnySetting, Setting, seconds};
 use engine::{Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 use crate::machine::Machine;
 use crate::machine::MachineInventory;
@@ -65,7 +64,7 @@ inventory! {
 }
 
 impl BackupStorageInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let zones = store::zones(tx, page_uuids(page)).await?;
         attach(page, "attachedZoneUuids", zones)
     }

@@ -1,6 +1,6 @@
 use engine::api::{Ask, Asked, Route};
 use engine::db::Tx;
-use engine::inventory::{Inventory, Listed, find, listed, present};
+use engine::inventory::{Inventory, Listed, Members, find, listed, present};
 use engine::{Any, Id, Result, api, codes};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,7 +18,8 @@ use crate::zone::{Zone, ZoneInventory};
 /// Things of the kind that was not named.
 #[derive(Serialize, JsonSchema)]
 pub struct Others {
-    inventories: Vec<Value>,
+    #[schemars(with = "Vec<Value>")]
+    inventories: Vec<Members>,
 }
 
 impl Others {

@@ -6,9 +6,9 @@ mod store;
 
 use engine::cascade::{Action, Edge};
 use engine::db::Tx;
+use engine::inventory::{Members, page_uuids};
 use engine::module::Module;
 use engine::{Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 use crate::account::Possession;
 
@@ -28,11 +28,12 @@ inventory! {
 }
 
 impl CertificateInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
-        for (uuid, pem) in store::pems(tx, engine::inventory::page_uuids(page)).await? {
-            let shown = page.iter_mut().find(|members| members.get("uuid").is_some_and(|own| *own == uuid));
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
+        for (uuid, pem) in store::pems(tx, page_uuids(page)).await? {
+            let shown =
+                page.iter_mut().find(|members| members.read::<String>("uuid").as_ref() == Some(&uuid));
             if let Some(members) = shown {
-                members.insert("certificate".into(), api::certificates(&pem).concat().into());
+                members.insert("certificate", &api::certificates(&pem).concat())?;
             }
         }
         Ok(())

@@ -6,11 +6,10 @@ mod cascade;
 mod store;
 
 use engine::db::Tx;
-use engine::inventory::{attach, page_uuids};
+use engine::inventory::{Members, attach, page_uuids};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::{Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 use crate::zone::{Zone, ZoneInventory};
 
@@ -38,7 +37,7 @@ inventory! {
 }
 
 impl DirectoryInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let held = store::held(tx, page_uuids(page)).await?;
         attach(page, "resourceUuids", held)
     }

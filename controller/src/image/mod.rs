@@ -25,12 +25,11 @@ use std::time::Duration;
 
 use engine::db::Tx;
 use engine::hook::{Hook, Point};
-use engine::inventory::{Shown, attach, page_uuids};
+use engine::inventory::{Members, Shown, attach, page_uuids};
 use engine::module::Module;
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, seconds};
 use engine::{Id, Result, Stamp, inventory, tag};
-use serde_json::{Map, Value};
 
 use crate::backup_storage::{BackupStorage, BackupStorageInventory};
 use engine::query::{Link, Relation};
@@ -95,7 +94,7 @@ inventory! {
 const COPIES: Link = Link { table: "image_backup_storage", here: "image_uuid", there: "backup_storage_uuid" };
 
 impl ImageInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let refs = store::refs(tx, page_uuids(page)).await?;
         let refs = refs.into_iter().map(|copy| (copy.image_uuid.to_string(), copy));
         attach(page, "backupStorageRefs", refs)?;

@@ -85,8 +85,8 @@ impl Ask for GetTaskProgress {
 async fn flow_of(engine: &Engine, job: Id<Any>) -> Result<Value> {
     let conditions = vec![format!("job={job}"), format!("name={}", Add::NAME)];
     let query = Query { conditions, ..Query::default() };
-    let mut found = query.run::<FlowView>(&mut engine.db().read().await?).await?;
-    Ok(found.pointer_mut("/inventories/0").map(Value::take).unwrap_or_default())
+    let answer = query.run::<FlowView>(&mut engine.db().read().await?).await?;
+    Ok(serde_json::to_value(answer.first())?)
 }
 
 /// All copies together.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cascade::ATTACHMENT;
 use super::host_hook::{Wish, everywhere};
-use super::{AFTER_ATTACH, Attaching, BEFORE_ATTACH, L2Network, L2NetworkInventory, store, usable, vxlan};
+use super::{AFTER_ATTACH, Attaching, BEFORE_ATTACH, L2Network, L2NetworkInventory, store, usable};
 use crate::cluster::{Cluster, ClusterInventory};
 
 /// A host that does not answer for so long is not there.
@@ -32,6 +32,7 @@ pub(super) struct Attach {
 impl Attach {
     async fn enter(&mut self, tx: &mut Tx) -> Result<()> {
         let l2 = usable(tx, self.l2).await?;
+        refuse_carried(&l2)?;
         l2.driver()?.must_be_attachable(&l2, self.cidr.as_deref())?;
         let cluster: ClusterInventory = find(tx, self.cluster).await?;
         check(tx, &l2, &cluster).await?;
@@ -152,13 +153,21 @@ impl Flow for Attach {
     }
 }
 
+fn refuse_carried(l2: &L2NetworkInventory) -> Result<()> {
+    match l2.driver()?.is_carried() {
+        false => Ok(()),
+        true => Err(codes::INVALID_ARGUMENT.because(format!(
+            "l2 network \"{}\" is wherever its pool is: attach that one, or detach it",
+            l2.name
+        ))),
+    }
+}
+
 /// What detaching deletes: the VMs that use it there are stopped before.
 pub(super) async fn attachment(tx: &mut Tx, l2: Id<L2Network>, cluster: Id<Cluster>) -> Result<Root> {
     let (l2, cluster): (L2NetworkInventory, ClusterInventory) =
         (find(tx, l2).await?, find(tx, cluster).await?);
-    if l2.r#type == vxlan::NETWORK {
-        l2.driver()?.must_be_attachable(&l2, None)?;
-    }
+    refuse_carried(&l2)?;
     let name = format!("{} of {}", l2.name, cluster.name);
     match store::attachment_of(tx, l2.uuid, cluster.uuid).await? {
         Some(there) => Ok(Root::new(ATTACHMENT, there.uuid.cast(), &name).showing(l2.uuid.cast())),

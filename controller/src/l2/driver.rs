@@ -3,9 +3,9 @@
 use engine::db::Tx;
 use engine::driver::Family;
 use engine::flow::Cx;
-use engine::{Result, boxed, codes};
+use engine::{Id, Result, boxed, codes};
 
-use super::{L2NetworkInventory, no_vlan, vlan, vxlan};
+use super::{L2Network, L2NetworkInventory, no_vlan, vlan, vxlan};
 use crate::host::HostInventory;
 
 /// One kind of L2 network. Every command succeeds when what it wants is so already.
@@ -25,7 +25,12 @@ pub trait L2Driver: Sync {
         None
     }
 
-    /// Refuses to attach it, or to detach it, by itself; `cidr` comes with the attachment of a carrier of tunnels.
+    /// Whether it is wherever another network is, and is attached and detached with that one alone.
+    fn is_carried(&self) -> bool {
+        false
+    }
+
+    /// Refuses to attach it; `cidr` comes with the attachment of a carrier of tunnels.
     fn must_be_attachable(&self, _l2: &L2NetworkInventory, cidr: Option<&str>) -> Result<()> {
         match cidr {
             None => Ok(()),
@@ -44,6 +49,17 @@ pub trait L2Driver: Sync {
 
     /// Takes it away from the host.
     async fn remove(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()>;
+
+    /// Takes the bridge of a network that is not known any more away, if it is called as those of this kind.
+    async fn evict(
+        &self,
+        _cx: &Cx,
+        _host: &HostInventory,
+        _l2: Id<L2Network>,
+        _bridge: &str,
+    ) -> Option<Result<()>> {
+        None
+    }
 }
 
 /// All of them; a new one is a file and a line here.

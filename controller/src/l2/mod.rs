@@ -25,10 +25,9 @@ pub mod vxlan;
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::hook::{Hook, Point};
-use engine::inventory::{attach, find, page_uuids};
+use engine::inventory::{Members, attach, find, page_uuids};
 use engine::module::Module;
 use engine::{Id, Result, Stamp, codes, inventory};
-use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
 use crate::cluster::ClusterInventory;
@@ -93,13 +92,13 @@ inventory! {
 }
 
 impl L2VlanNetworkInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         L2NetworkInventory::fill_page(tx, page).await
     }
 }
 
 impl L2NetworkInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let clusters = store::clusters(tx, page_uuids(page)).await?;
         attach(page, "attachedClusterUuids", clusters)
     }
@@ -154,13 +153,16 @@ pub async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &st
 }
 
 async fn evict_unknown(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &str) -> Result<()> {
-    if let Some(Ok(())) = vxlan::evict(cx, host, l2, bridge).await {
-        return Ok(());
+    let mut refused = codes::OPERATION.because(format!("whose bridge \"{bridge}\" is cannot be told"));
+    // The plainest names last: others may look like them.
+    for (_, driver) in L2_NETWORKS.all().into_iter().rev() {
+        match driver.evict(cx, host, l2, bridge).await {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => refused = error,
+            None => {}
+        }
     }
-    match vlan::evict(cx, host, l2, bridge).await {
-        Some(Ok(())) => Ok(()),
-        _ => no_vlan::evict(cx, host, l2, bridge).await,
-    }
+    Err(refused)
 }
 
 /// The clusters on whose hosts VMs can use it.

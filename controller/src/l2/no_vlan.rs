@@ -62,23 +62,26 @@ pub(super) fn may_be_digest(bridge: &str, interface: &str) -> bool {
     bridge.len() == LONGEST_NAME && interface.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Takes the bridge of a network away that is not known any more. The agent gives the interface its
-/// addresses back, and refuses while anything else is plugged in.
-pub(super) async fn evict(cx: &Cx, host: &HostInventory, l2: Id<L2Network>, bridge: &str) -> Result<()> {
-    let interface = interface_of(bridge)
-        .ok_or_else(|| codes::OPERATION.because(format!("whose bridge \"{bridge}\" is cannot be told")))?;
-    let delete = DeleteBridge {
-        physical_interface_name: interface.to_owned(),
-        bridge_name: bridge.to_owned(),
-        l2_network_uuid: l2.to_string(),
-    };
-    cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ())
-}
-
 #[boxed]
 impl L2Driver for NoVlan {
     fn bridge_name(&self, l2: &L2NetworkInventory) -> String {
         bridge_name(&l2.physical_interface)
+    }
+
+    /// The agent gives the interface its addresses back, and refuses while anything else is plugged in.
+    async fn evict(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        l2: Id<L2Network>,
+        bridge: &str,
+    ) -> Option<Result<()>> {
+        let delete = DeleteBridge {
+            physical_interface_name: interface_of(bridge)?.to_owned(),
+            bridge_name: bridge.to_owned(),
+            l2_network_uuid: l2.to_string(),
+        };
+        Some(cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ()))
     }
 
     async fn realize(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {

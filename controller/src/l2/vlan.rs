@@ -42,23 +42,23 @@ fn deletion(l2: Id<L2Network>, interface: &str, vlan: u16, bridge: &str) -> Dele
     DeleteVlanBridge { vlan, bridge }
 }
 
-/// Takes the bridge of a network that is not known any more away, if its name is that of a VLAN's bridge; what
-/// else the interface may be called is told by the agent, which refuses to leave a port behind.
-pub(super) async fn evict(
-    cx: &Cx,
-    host: &HostInventory,
-    l2: Id<L2Network>,
-    bridge: &str,
-) -> Option<Result<()>> {
-    let (interface, vlan) = parts_of(bridge)?;
-    let delete = deletion(l2, interface, vlan, bridge);
-    Some(cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ()))
-}
-
 #[boxed]
 impl L2Driver for Vlan {
     fn bridge_name(&self, l2: &L2NetworkInventory) -> String {
         bridge_name(&l2.physical_interface, l2.virtual_network_id)
+    }
+
+    /// What else the interface may be called is told by the agent, which refuses to leave a port behind.
+    async fn evict(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        l2: Id<L2Network>,
+        bridge: &str,
+    ) -> Option<Result<()>> {
+        let (interface, vlan) = parts_of(bridge)?;
+        let delete = deletion(l2, interface, vlan, bridge);
+        Some(cx.call(&kvm::agent(cx.engine(), host), &delete).await.map(|_| ()))
     }
 
     async fn realize(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {

@@ -21,10 +21,9 @@ mod told;
 
 use engine::db::Tx;
 use engine::flow::Cx;
-use engine::inventory::{Shown, attach, find, page_uuids, present};
+use engine::inventory::{Members, Shown, attach, attach_shown, find, page_uuids};
 use engine::module::Module;
 use engine::{Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 use crate::host::{self, HostInventory};
 use crate::l2::L2NetworkInventory;
@@ -98,23 +97,17 @@ inventory! {
 }
 
 impl L3NetworkInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let dns = store::dns_of_all(tx, page_uuids(page)).await?;
         attach(page, "dns", dns)?;
         let ranges = range::of_all(tx, page_uuids(page)).await?;
-        let owners: Vec<String> = ranges.iter().map(|range| range.l3_network_uuid.to_string()).collect();
-        let ranges = present(tx, &ranges).await?;
-        attach(page, "ipRanges", owners.into_iter().zip(ranges))?;
+        attach_shown(tx, page, "ipRanges", &ranges, |one| one.l3_network_uuid.to_string()).await?;
         let services = service::of_all(tx, page_uuids(page)).await?;
         attach(page, "networkServices", services)?;
         let routes = store::routes_of_all(tx, page_uuids(page)).await?;
-        let owners: Vec<String> = routes.iter().map(|route| route.l3_network_uuid.to_string()).collect();
-        let routes = present(tx, &routes).await?;
-        attach(page, "hostRoute", owners.into_iter().zip(routes))?;
+        attach_shown(tx, page, "hostRoute", &routes, |one| one.l3_network_uuid.to_string()).await?;
         let reserved = range::reserved_of_all(tx, page_uuids(page)).await?;
-        let owners: Vec<String> = reserved.iter().map(|range| range.l3_network_uuid.to_string()).collect();
-        let reserved = present(tx, &reserved).await?;
-        attach(page, "reservedIpRanges", owners.into_iter().zip(reserved))
+        attach_shown(tx, page, "reservedIpRanges", &reserved, |one| one.l3_network_uuid.to_string()).await
     }
 }
 

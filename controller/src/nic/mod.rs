@@ -4,11 +4,10 @@ mod cascade;
 mod store;
 
 use engine::db::Tx;
-use engine::inventory::{Shown, attach, page_uuids};
+use engine::inventory::{Members, Shown, attach, page_uuids};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::{Any, Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 use crate::l3::address::UsedIpInventory;
 use crate::l3::{L3Network, L3NetworkInventory};
@@ -45,7 +44,7 @@ inventory! {
 }
 
 impl VmNicInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let ips = store::used_ips(tx, page_uuids(page)).await?;
         attach(page, "usedIps", ips)
     }

@@ -29,11 +29,10 @@ use std::time::Duration;
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::hook::{Hook, Point};
-use engine::inventory::{attach, find, page_uuids};
+use engine::inventory::{Members, attach, find, page_uuids};
 use engine::module::Module;
 use engine::setting::{AnySetting, Level, Setting, number};
 use engine::{Id, Result, Stamp, codes, inventory};
-use serde_json::{Map, Value};
 
 use crate::cluster::ClusterInventory;
 use crate::host::{self, Host, HostInventory};
@@ -133,7 +132,7 @@ impl PrimaryStorageInventory {
         (!self.shared).then_some(host)
     }
 
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let clusters = store::clusters(tx, page_uuids(page)).await?;
         attach(page, "attachedClusterUuids", clusters)
     }

@@ -49,8 +49,8 @@ impl UpdateGlobalConfig {
     async fn show(&self, tx: &mut Tx) -> Result<Value> {
         let conditions = vec![format!("category={}", self.category), format!("name={}", self.name)];
         let query = Query { conditions, ..Query::default() };
-        let mut found = query.run::<GlobalConfigInventory>(tx).await?;
-        Ok(json!({ "inventory": found.pointer_mut("/inventories/0").map(Value::take) }))
+        let answer = query.run::<GlobalConfigInventory>(tx).await?;
+        Ok(json!({ "inventory": answer.first() }))
     }
 }
 

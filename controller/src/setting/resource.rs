@@ -3,12 +3,12 @@
 use engine::api::{Api, Ask, Asked, Job, Route, Settled};
 use engine::cascade::DeleteMode;
 use engine::db::Tx;
-use engine::inventory::{find, present, show};
+use engine::inventory::{Members, find, present, show};
 use engine::setting::AnySetting;
 use engine::{Any, Id, Result, Stamp, api, codes, inventory};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::store::{Author, Change};
 use crate::validate;
@@ -32,12 +32,12 @@ inventory! {
 }
 
 impl ResourceConfigInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let engine = tx.engine();
         for members in page {
-            let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
-            let known = engine.known_setting(text("category"), text("name"));
-            members.insert("description".into(), known.map_or("", |known| known.help).into());
+            let text = |name| members.read::<String>(name).unwrap_or_default();
+            let known = engine.known_setting(&text("category"), &text("name"));
+            members.insert("description", known.map_or("", |known| known.help))?;
         }
         Ok(())
     }

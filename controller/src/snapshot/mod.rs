@@ -29,13 +29,13 @@ mod vm;
 mod volume;
 
 use engine::db::Tx;
-use engine::inventory::{Inventory, attach, page_uuids, present};
+use engine::inventory::{Inventory, Members, attach, page_uuids, present};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, number};
 use engine::{Any, Id, Result, Stamp, codes, inventory};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::host::Host;
 use crate::primary_storage::{PrimaryStorage, PrimaryStorageInventory};
@@ -92,7 +92,7 @@ impl VolumeSnapshotInventory {
         }
     }
 
-    async fn fill_page(_tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(_tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         attach(page, "backupStorageRefs", std::iter::empty::<(String, Value)>())
     }
 }
@@ -113,23 +113,22 @@ inventory! {
 }
 
 impl VolumeSnapshotTreeInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let members = store::of_trees(tx, page_uuids(page)).await?;
         let shown = present(tx, &members).await?;
         let all: Vec<_> = members.iter().zip(&shown).collect();
         for row in page {
-            let tree = row.get("uuid").and_then(Value::as_str).unwrap_or_default();
-            let ground =
-                all.iter().find(|(one, _)| one.parent_uuid.is_none() && one.tree_uuid.to_string() == tree);
-            let leaf = ground.map_or(Value::Null, |(one, _)| leaf(one, &all));
-            row.insert("tree".into(), leaf);
+            let tree = row.read::<Id<VolumeSnapshotTree>>("uuid");
+            let ground = all.iter().find(|(one, _)| one.parent_uuid.is_none() && Some(one.tree_uuid) == tree);
+            let leaf = ground.map(|(one, _)| leaf(one, &all));
+            row.insert("tree", &leaf)?;
         }
         Ok(())
     }
 }
 
 /// A snapshot with those that stand on it.
-fn leaf(own: &VolumeSnapshotInventory, all: &[(&VolumeSnapshotInventory, &Value)]) -> Value {
+fn leaf(own: &VolumeSnapshotInventory, all: &[(&VolumeSnapshotInventory, &Members)]) -> Value {
     let shown = all.iter().find(|(one, _)| one.uuid == own.uuid).map(|(_, shown)| *shown);
     let above = all.iter().filter(|(one, _)| one.parent_uuid == Some(own.uuid));
     let children: Vec<Value> = above.map(|(one, _)| leaf(one, all)).collect();
@@ -173,7 +172,7 @@ inventory! {
 }
 
 impl VolumeSnapshotGroupInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let refs = store::refs(tx, page_uuids(page)).await?;
         let refs = refs.into_iter().map(|one| (one.volume_snapshot_group_uuid.to_string(), one));
         attach(page, "volumeSnapshotRefs", refs)

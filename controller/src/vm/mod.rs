@@ -53,14 +53,13 @@ mod wish;
 use std::time::Duration;
 
 use engine::db::Tx;
-use engine::inventory::{Shown, attach, page_uuids, present};
+use engine::inventory::{Members, Shown, attach, attach_shown, page_uuids};
 use engine::module::Module;
 use engine::query::{Link, Relation};
 use engine::quota::Quota;
 use engine::setting::{AnySetting, Setting, plain, seconds};
 use engine::sweep::{By, Sweep};
 use engine::{Any, Id, Result, Stamp, inventory};
-use serde_json::{Map, Value};
 
 pub use self::cd_rom::VmCdRomInventory;
 use crate::affinity_group::AffinityGroupInventory;
@@ -137,11 +136,9 @@ const IN_GROUPS: Link =
     Link { table: "affinity_group_usage", here: "resource_uuid", there: "affinity_group_uuid" };
 
 impl VmInstanceInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let nics: Vec<VmNicInventory> = store::nics(tx, page_uuids(page)).await?;
-        let owners: Vec<String> = nics.iter().map(|nic| nic.vm_instance_uuid.to_string()).collect();
-        let nics = present(tx, &nics).await?;
-        attach(page, "vmNics", owners.into_iter().zip(nics))?;
+        attach_shown(tx, page, "vmNics", &nics, |nic| nic.vm_instance_uuid.to_string()).await?;
         let volumes: Vec<VolumeInventory> = store::volumes(tx, page_uuids(page)).await?;
         let owner = |v: &VolumeInventory| v.vm_instance_uuid.map_or_else(String::new, |vm| vm.to_string());
         attach(page, "allVolumes", volumes.into_iter().map(|volume| (owner(&volume), volume)))?;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::db::Tx;
 use crate::error::{ErrorCode, Result};
 use crate::id::{Any, Id, Stamp};
+use crate::inventory::Members;
 use crate::module::Module;
 use crate::setting::{AnySetting, Setting, seconds};
 
@@ -34,13 +35,13 @@ crate::inventory! {
 
 impl AuditInventory {
     /// What is kept as text is shown as what it is.
-    async fn fill_page(_tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(_tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         for members in page {
             for name in ["request", "error"] {
-                let text = members.get(name).and_then(Value::as_str);
-                let Some(Ok(read)) = text.map(serde_json::from_str::<Value>) else { continue };
+                let text = members.read::<String>(name);
+                let Some(Ok(read)) = text.map(|text| serde_json::from_str::<Value>(&text)) else { continue };
                 let inner = read.get("error").cloned().unwrap_or(read);
-                members.insert(name.to_owned(), inner);
+                members.insert(name, &inner)?;
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::cascade::Preview;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id};
-use crate::query::{Entity, Query, Viewer};
+use crate::query::{Answer, Entity, Query, Viewer};
 use crate::tag::Wanted;
 
 /// The calls of one method and path, told apart by the member of the body that holds the parameters.
@@ -219,7 +219,7 @@ async fn one(
     let uuid = path.iter().next().map_or("", |(_, value)| value);
     query.conditions.push(format!("uuid={uuid}"));
     let reply = place.find(*entity, query, session).await?;
-    if reply["inventories"].as_array().is_some_and(Vec::is_empty) {
+    if reply.is_empty() {
         let error =
             codes::NOT_FOUND.because(format!("{} finds nothing of uuid \"{uuid}\"", entry.route.name));
         return Err(Refused(StatusCode::NOT_FOUND, error));
@@ -239,7 +239,7 @@ impl Place {
         })
     }
 
-    async fn find(&self, entity: Entity, query: Query, session: Option<Session>) -> Result<Value> {
+    async fn find(&self, entity: Entity, query: Query, session: Option<Session>) -> Result<Answer> {
         let viewer = session.map(Viewer::Client).ok_or_else(no_query)?;
         let read = self
             .engine

@@ -1,13 +1,14 @@
 //! The journal of flows and who owns what: the only SQL of this room.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Flow, Start, Steps, drive};
 use crate::args;
 use crate::db::Tx;
 use crate::error::{ErrorCode, Result, codes};
 use crate::id::{Any, Id, Stamp};
+use crate::inventory::Members;
 use crate::node::{self, Node};
 use crate::notice::Notice;
 
@@ -78,17 +79,17 @@ crate::inventory! {
 
 impl FlowView {
     /// The name of the step at hand, for people.
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let engine = tx.engine();
         for flow in page {
-            let known = flow.get("name").and_then(Value::as_str).and_then(|name| engine.flow_type(name));
-            if let Some(Value::String(log)) = flow.get("log") {
-                let log = super::log::Log::read(log).view(known.map_or(&[], |known| &known.steps));
-                flow.insert("log".into(), serde_json::to_value(log)?);
+            let known = flow.read::<String>("name").and_then(|name| engine.flow_type(&name));
+            if let Some(log) = flow.read::<String>("log") {
+                let log = super::log::Log::read(&log).view(known.map_or(&[], |known| &known.steps));
+                flow.insert("log", &log)?;
             }
-            let step = flow.get("step").and_then(Value::as_u64).and_then(|step| usize::try_from(step).ok());
+            let step = flow.read::<usize>("step");
             if let Some(name) = known.zip(step).and_then(|(known, step)| known.steps.get(step)) {
-                flow.insert("stepName".into(), (*name).into());
+                flow.insert("stepName", name)?;
             }
         }
         Ok(())

@@ -24,10 +24,8 @@ pub use names::{Named, names};
 pub use relation::{Link, Relation};
 pub use schema::{Entity, Schema};
 pub use scope::{Sight, Viewer, everything};
-pub use select::{HIGHEST_LIMIT, Select};
+pub use select::{Answer, HIGHEST_LIMIT, Select};
 pub use value::Args;
-
-use serde_json::Value;
 
 use crate::db::Tx;
 use crate::error::{Result, codes};
@@ -74,7 +72,7 @@ impl Query {
     }
 
     /// What the controller itself asks: as [`Query::answer`], of an inventory that a module lists.
-    pub async fn run<I: Inventory>(&self, tx: &mut Tx) -> Result<Value> {
+    pub async fn run<I: Inventory>(&self, tx: &mut Tx) -> Result<Answer> {
         let engine = tx.engine();
         let entity = *engine.schema().must_have(I::KIND)?;
         self.answer(tx, &entity, &Viewer::Controller).await
@@ -82,7 +80,7 @@ impl Query {
 
     /// `{"inventories":[…]}`, with `total` when asked and `next` when there are more; only `{"total":n}` when
     /// the query counts.
-    pub async fn answer(&self, tx: &mut Tx, entity: &Entity, viewer: &Viewer) -> Result<Value> {
+    pub async fn answer(&self, tx: &mut Tx, entity: &Entity, viewer: &Viewer) -> Result<Answer> {
         self.select()?.run(tx, entity, viewer).await
     }
 

@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use futures::future::BoxFuture;
-use serde_json::{Map, Value};
-
 use super::relation::Relation;
 use super::scope::Sight;
 use super::value::{Args, invalid};
 use crate::db::{self, Cells, Row, Tx, Unreadable};
 use crate::engine::Engine;
 use crate::error::{Result, codes};
-use crate::inventory::{Field, Inventory, camel, present};
+use crate::inventory::{Field, Inventory, Members, camel, present};
 use crate::scope::{Place, Scope};
+use futures::future::BoxFuture;
 
 /// One inventory, whatever its type.
 #[derive(Clone, Copy)]
@@ -32,7 +30,7 @@ type Fetch = for<'t> fn(&'t mut Tx, String, Vec<db::Value>) -> BoxFuture<'t, Res
 
 /// A row as a reply shows it, and where it stands in the order of the query.
 pub(super) struct Shown {
-    pub members: Value,
+    pub members: Members,
     pub stand: Stand,
 }
 
@@ -237,15 +235,4 @@ impl Schema {
 
 fn wrong(details: String) -> crate::ErrorCode {
     codes::INTERNAL.because(details)
-}
-
-/// Leaves only these members.
-pub(super) fn keep(page: &mut [Value], fields: &[String]) {
-    for members in page.iter_mut().filter_map(Value::as_object_mut) {
-        retain(members, fields);
-    }
-}
-
-fn retain(members: &mut Map<String, Value>, fields: &[String]) {
-    members.retain(|name, _| fields.iter().any(|field| field.eq_ignore_ascii_case(name)));
 }

@@ -1,11 +1,11 @@
 //! One question about one inventory, run.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::compile::Compiler;
 use super::condition::Condition;
 use super::page::{After, Order};
-use super::schema::{Entity, Shown, keep};
+use super::schema::{Entity, Shown};
 use super::scope::Viewer;
 use super::sorted;
 use super::value::invalid;
@@ -13,6 +13,7 @@ use crate::db;
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::inventory::Members;
 
 /// What one reply holds at most when the client names no limit, and when it does.
 const DEFAULT_LIMIT: i64 = 1000;
@@ -38,6 +39,29 @@ pub struct Select {
     pub fields: Option<Vec<String>>,
 }
 
+/// What a query is answered: rows, or only how many there are.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inventories: Option<Vec<Members>>,
+    /// What to ask for `after` this page, when there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Answer {
+    pub fn first(&self) -> Option<&Members> {
+        self.inventories.as_ref()?.first()
+    }
+
+    /// Whether rows were asked for, and there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inventories.as_ref().is_some_and(Vec::is_empty)
+    }
+}
+
 impl Select {
     /// All rows for which the condition holds.
     pub fn of(condition: Condition) -> Select {
@@ -54,9 +78,9 @@ impl Select {
         }
     }
 
-    pub async fn run(self, tx: &mut Tx, entity: &Entity, viewer: &Viewer) -> Result<Value> {
+    pub async fn run(self, tx: &mut Tx, entity: &Entity, viewer: &Viewer) -> Result<Answer> {
         let engine = tx.engine();
-        let mut reply = Map::new();
+        let mut answer = Answer { total: None, inventories: None, next: None };
         // Before anything is read: what is wrong is refused whatever else is asked.
         let (limit, start) = bounds(self.limit, self.start)?;
         self.condition.check()?;
@@ -69,20 +93,19 @@ impl Select {
         if self.total {
             let (sql, args) = self.counting(&engine, entity, viewer)?;
             let total = tx.composed::<(i64,)>(sql, args).await?;
-            reply.insert("total".into(), json!(total.first().map_or(0, |row| row.0)));
+            answer.total = Some(total.first().map_or(0, |row| row.0));
         }
         if self.rows {
             let (sql, args) = self.reading(&engine, entity, viewer, &page)?;
             let mut rows = (entity.fetch)(tx, sql, args).await?;
-            let next = self.cut(&mut rows, entity, &page);
-            let mut shown: Vec<Value> = rows.into_iter().map(|row| row.members).collect();
+            answer.next = self.cut(&mut rows, entity, &page);
+            let mut shown: Vec<Members> = rows.into_iter().map(|row| row.members).collect();
             if let Some(fields) = &self.fields {
-                keep(&mut shown, fields);
+                shown.iter_mut().for_each(|members| members.keep(fields));
             }
-            reply.insert("inventories".into(), Value::Array(shown));
-            reply.extend(next.map(|next| ("next".to_owned(), next.into())));
+            answer.inventories = Some(shown);
         }
-        Ok(Value::Object(reply))
+        Ok(answer)
     }
 
     fn after(&self, entity: &Entity) -> Result<Option<After>> {

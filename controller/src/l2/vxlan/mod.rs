@@ -17,20 +17,21 @@ mod range;
 mod store;
 mod vtep;
 
+use std::collections::BTreeMap;
+
 use engine::db::Tx;
-use engine::inventory::{Shown, attach, page_uuids, present};
+use engine::inventory::{Members, Shown, attach, attach_shown, page_uuids};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::tag::{Hold, SystemTag, Wanted};
 use engine::{Id, Result, Stamp, codes, inventory};
-use serde_json::{Map, Value};
 
 use super::{ATTACHED, L2Network, L2NetworkInventory};
 use crate::cluster::{Cluster, ClusterInventory};
 use crate::host::{Host, HostInventory};
 use crate::zone::{Zone, ZoneInventory};
 
-pub(super) use network::{VxlanNetwork, evict};
+pub(super) use network::VxlanNetwork;
 pub(super) use pool::VxlanPool;
 
 pub(super) const POOL: &str = "VxlanNetworkPool";
@@ -70,7 +71,7 @@ inventory! {
 }
 
 impl L2VxlanNetworkInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         L2NetworkInventory::fill_page(tx, page).await
     }
 }
@@ -95,7 +96,7 @@ inventory! {
         attached_vtep_refs: Vec<Shown<VtepInventory>>,
         attached_vxlan_network_refs: Vec<Shown<L2VxlanNetworkInventory>>,
         attached_vni_ranges: Vec<Shown<VniRangeInventory>>,
-        attached_cidrs: std::collections::BTreeMap<String, String>,
+        attached_cidrs: BTreeMap<String, String>,
     } => [
         Relation::one::<ZoneInventory>("zone", "zone_uuid"),
         Relation::linked::<ClusterInventory>("cluster", ATTACHED).shows("attachedClusterUuids", "uuid"),
@@ -103,23 +104,22 @@ inventory! {
 }
 
 impl L2VxlanNetworkPoolInventory {
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         L2NetworkInventory::fill_page(tx, page).await?;
         let pools = page_uuids(page);
         let of = |pool: Id<L2Network>| pool.to_string();
         let ends = store::vteps(tx, pools.clone()).await?;
         attach(page, "attachedVtepRefs", ends.into_iter().map(|one| (of(one.pool_uuid), one)))?;
         let networks = store::networks(tx, pools.clone()).await?;
-        let owners = networks.iter().map(|one| of(one.pool_uuid)).collect::<Vec<_>>();
-        let networks = present(tx, &networks).await?;
-        attach(page, "attachedVxlanNetworkRefs", owners.into_iter().zip(networks))?;
+        attach_shown(tx, page, "attachedVxlanNetworkRefs", &networks, |one| of(one.pool_uuid)).await?;
         let ranges = store::ranges(tx, pools.clone()).await?;
         attach(page, "attachedVniRanges", ranges.into_iter().map(|one| (of(one.l2_network_uuid), one)))?;
         let cidrs = store::cidrs(tx, pools).await?;
         for members in page {
-            let own = cidrs.iter().filter(|one| members.get("uuid") == Some(&one.pool.to_string().into()));
-            let own: Map<_, _> = own.map(|one| (one.cluster.to_string(), one.cidr.clone().into())).collect();
-            members.insert("attachedCidrs".into(), own.into());
+            let pool = members.read::<Id<L2Network>>("uuid");
+            let own = cidrs.iter().filter(|one| Some(one.pool) == pool);
+            let own: BTreeMap<_, _> = own.map(|one| (one.cluster.to_string(), &one.cidr)).collect();
+            members.insert("attachedCidrs", &own)?;
         }
         Ok(())
     }

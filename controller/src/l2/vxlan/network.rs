@@ -2,7 +2,7 @@
 
 use engine::boxed;
 use engine::flow::Cx;
-use engine::{Id, Result, codes};
+use engine::{Id, Result};
 use wire::calls::network::{CreateVxlanBridge, DeleteVxlanBridge, PopulateFdb};
 
 use super::{VNIS, store, vtep};
@@ -22,17 +22,6 @@ fn vni_of(bridge: &str) -> Option<u32> {
 
 fn vni(l2: &L2NetworkInventory) -> u32 {
     u32::try_from(l2.virtual_network_id).unwrap_or(0)
-}
-
-/// Takes the bridge of a network that is not known any more away, if its name is that of a VXLAN's bridge.
-pub(in crate::l2) async fn evict(
-    cx: &Cx,
-    host: &HostInventory,
-    l2: Id<L2Network>,
-    bridge: &str,
-) -> Option<Result<()>> {
-    let vni = vni_of(bridge)?;
-    Some(take_away(cx, host, l2, vni, bridge.to_owned()).await)
 }
 
 async fn take_away(
@@ -58,10 +47,19 @@ impl L2Driver for VxlanNetwork {
         Some(1450)
     }
 
-    fn must_be_attachable(&self, l2: &L2NetworkInventory, _cidr: Option<&str>) -> Result<()> {
-        let details =
-            format!("l2 network \"{}\" is wherever its pool is: attach that one, or detach it", l2.name);
-        Err(codes::INVALID_ARGUMENT.because(details))
+    fn is_carried(&self) -> bool {
+        true
+    }
+
+    async fn evict(
+        &self,
+        cx: &Cx,
+        host: &HostInventory,
+        l2: Id<L2Network>,
+        bridge: &str,
+    ) -> Option<Result<()>> {
+        let vni = vni_of(bridge)?;
+        Some(take_away(cx, host, l2, vni, bridge.to_owned()).await)
     }
 
     async fn realize(&self, cx: &Cx, host: &HostInventory, l2: &L2NetworkInventory) -> Result<()> {

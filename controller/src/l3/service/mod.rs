@@ -12,13 +12,12 @@ mod store;
 use engine::db::Tx;
 use engine::flow::Cx;
 use engine::hook::{Hook, Point};
-use engine::inventory::{attach as attach_list, find};
+use engine::inventory::{Members, attach as attach_list, find};
 use engine::module::Module;
 use engine::query::Relation;
 use engine::tag::{Hold, SystemTag};
 use engine::{Any, Id, Result, Stamp, codes, inventory};
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 
 use super::{L3Network, L3NetworkInventory};
 use crate::host::HostInventory;
@@ -55,14 +54,13 @@ inventory! {
 
 impl NetworkServiceProviderInventory {
     /// Every provider serves every L2 network so far.
-    async fn fill_page(tx: &mut Tx, page: &mut [Map<String, serde_json::Value>]) -> Result<()> {
+    async fn fill_page(tx: &mut Tx, page: &mut [Members]) -> Result<()> {
         let networks = store::l2_networks(tx).await?;
-        let known =
-            |members: &Map<String, serde_json::Value>, key| members.get(key)?.as_str().map(str::to_owned);
         let mut types = Vec::new();
         let mut attached = Vec::new();
         for members in page.iter() {
-            let (Some(uuid), Some(kind)) = (known(members, "uuid"), known(members, "type")) else { continue };
+            let known = |name| members.read::<String>(name);
+            let (Some(uuid), Some(kind)) = (known("uuid"), known("type")) else { continue };
             types.extend(NETWORK_SERVICES.get(&kind)?.types().iter().map(|t| (uuid.clone(), *t)));
             attached.extend(networks.iter().map(|l2| (uuid.clone(), l2.clone())));
         }

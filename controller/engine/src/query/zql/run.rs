@@ -1,6 +1,6 @@
 //! A statement becomes the same question as a URL's, and is asked.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, to_value};
 
 use super::grammar::{Restriction, Statement, Verb};
 use crate::db::{self, Tx};
@@ -24,7 +24,7 @@ pub(super) async fn run(tx: &mut Tx, statement: Statement, viewer: &Viewer) -> R
     let condition = condition(engine.schema(), &entity, &statement)?;
     let mut reply = match &statement.verb {
         Verb::SumBy(by) => sum(tx, &engine, &entity, viewer, (&statement, by, condition)).await?,
-        _ => select(&entity, &statement, condition)?.run(tx, &entity, viewer).await?,
+        _ => to_value(select(&entity, &statement, condition)?.run(tx, &entity, viewer).await?)?,
     };
     if let (Some(members), Some(name)) = (reply.as_object_mut(), statement.name) {
         members.insert("name".into(), name.into());
