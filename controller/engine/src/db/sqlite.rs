@@ -91,7 +91,7 @@ impl Store {
         let connection = Connection::open_with_flags(&self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Otherwise a statement is prepared anew whenever it is given another value.
+        // Otherwise, once somebody has had the tables counted, a statement is prepared anew for every value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
