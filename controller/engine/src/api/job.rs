@@ -37,6 +37,7 @@ const SETTLE_OF: &str = "UPDATE job SET state = 'done', success = $3, result = $
      WHERE uuid = $1 AND flow = $2 AND state = 'running'";
 const RESULT: &str = "SELECT state, success, result FROM job WHERE uuid = $1 \
      AND (CAST($2 AS TEXT) IS NULL OR account = $2) AND (end_date IS NULL OR end_date >= $3)";
+/// Said twice, so that the index of jobs that are not done is of use.
 const ABANDONED: &str = "SELECT uuid, api, account, user_uuid, params, owner, web_hook FROM job \
      WHERE state = 'queued' AND state <> 'done' AND owner NOT IN (SELECT uuid FROM node) ORDER BY create_date";
 const CLAIM: &str = "SELECT uuid, api, account, user_uuid, params, owner, web_hook FROM job \
