@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use members::List;
 pub use members::Members;
+pub(crate) use members::whole;
 
 use crate::db::{Row, Tx};
 use crate::query::{Args, Relation};

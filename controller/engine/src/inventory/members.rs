@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
-use serde::ser::{Error as _, Impossible, SerializeMap, SerializeStruct};
+use serde::ser::{Error as _, Impossible, SerializeMap, SerializeSeq as _, SerializeStruct};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -123,6 +123,22 @@ impl Serialize for Members {
         }
         map.end()
     }
+}
+
+/// A page of resources, each as one text: thousands of members need not be taken one by one.
+pub(crate) fn whole<S: Serializer>(
+    page: &Option<Vec<Members>>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let page = page.as_deref().unwrap_or_default();
+    let mut list = serializer.serialize_seq(Some(page.len()))?;
+    for members in page {
+        let mut text = Vec::with_capacity(members.text.len() * 2);
+        members.write(&mut text).map_err(S::Error::custom)?;
+        let text = String::from_utf8(text).map_err(S::Error::custom)?;
+        list.serialize_element(&RawValue::from_string(text).map_err(S::Error::custom)?)?;
+    }
+    list.end()
 }
 
 /// Takes a struct, or a map, apart.

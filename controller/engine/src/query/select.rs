@@ -13,7 +13,7 @@ use crate::db;
 use crate::db::Tx;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::inventory::Members;
+use crate::inventory::{Members, whole};
 
 /// What one reply holds at most when the client names no limit, and when it does.
 const DEFAULT_LIMIT: i64 = 1000;
@@ -44,7 +44,7 @@ pub struct Select {
 pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "whole")]
     inventories: Option<Vec<Members>>,
     /// What to ask for `after` this page, when there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
